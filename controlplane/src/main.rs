@@ -1,0 +1,2 @@
+//! The jackfield command.
+fn main() {}
