@@ -1,12 +1,8 @@
-//! The transforms: AES in counter mode with HMAC-SHA1 (RFC 3711 §4) and AES-GCM (RFC 7714).
+//! What of a packet is encrypted, what is authenticated, and what is put where: RTP and RTCP, with
+//! AES in counter mode (RFC 3711 §3) and with GCM (RFC 7714 §8 and §9).
 
-use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use aws_lc_rs::cipher::{AES_128, EncryptingKey, EncryptionContext, UnboundCipherKey};
-use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::hmac;
-use aws_lc_rs::iv::FixedLength;
-
-use super::keys::{KEY_BYTES_MAX, Label, MasterKey, SrtpProfile};
+use super::keys::{Label, MasterKey, SrtpProfile};
+use super::transform::{CM_TAG_BYTES, Cipher, GCM_TAG_BYTES};
 
 /// Protects RTP in one direction.
 pub(super) struct RtpCipher(Cipher);
@@ -37,10 +33,7 @@ impl RtpCipher {
                 let (sealed, rest) = rest.split_at_mut_checked(payload.len())?;
                 let tag = rest.get_mut(..GCM_TAG_BYTES)?;
                 let nonce = gcm.nonce(ssrc, index);
-                let aad = Aad::from(&*header);
-                gcm.key
-                    .seal_out_of_place_scatter(nonce, aad, payload, sealed, &[], tag)
-                    .ok()?;
+                gcm.seal_out_of_place(nonce, header, payload, sealed, tag)?;
                 Some(len + GCM_TAG_BYTES)
             }
             Cipher::Cm(_) => {
@@ -136,7 +129,7 @@ impl RtcpCipher {
                 rest.get_mut(..INDEX_BYTES)?.copy_from_slice(&trailer);
                 let (header, payload) = packet.split_first_chunk_mut::<RTCP_HEADER_BYTES>()?;
                 let nonce = gcm.nonce(ssrc, u64::from(index));
-                gcm.seal(nonce, &rtcp_aad(header, trailer), payload, tag)?;
+                gcm.seal(nonce, &rtcp_aad(*header, trailer), payload, tag)?;
                 Some(len + GCM_TAG_BYTES + INDEX_BYTES)
             }
             Cipher::Cm(cm) => {
@@ -177,7 +170,7 @@ impl RtcpCipher {
             Cipher::Gcm(gcm) => {
                 let (sealed, _) = packet.split_at_mut_checked(len + GCM_TAG_BYTES)?;
                 let (header, sealed) = sealed.split_first_chunk_mut::<RTCP_HEADER_BYTES>()?;
-                gcm.open(gcm.nonce(ssrc, index), &rtcp_aad(header, trailer), sealed)?;
+                gcm.open(gcm.nonce(ssrc, index), &rtcp_aad(*header, trailer), sealed)?;
             }
             Cipher::Cm(cm) => {
                 let (packet, rest) = packet.split_at_mut_checked(len)?;
@@ -196,8 +189,8 @@ fn rtcp_ssrc(packet: &[u8]) -> Option<u32> {
 }
 
 /// RFC 7714 §9.2: the header of the first packet, then the E flag and the index.
-fn rtcp_aad(header: &[u8; RTCP_HEADER_BYTES], trailer: [u8; INDEX_BYTES]) -> [u8; 12] {
-    let [a, b, c, d, e, f, g, h] = *header;
+fn rtcp_aad(header: [u8; RTCP_HEADER_BYTES], trailer: [u8; INDEX_BYTES]) -> [u8; 12] {
+    let [a, b, c, d, e, f, g, h] = header;
     let [i, j, k, l] = trailer;
     [a, b, c, d, e, f, g, h, i, j, k, l]
 }
@@ -208,135 +201,6 @@ fn roll_over_counter(index: u64) -> [u8; 4] {
     [a, b, c, d]
 }
 
-/// The session keys of one direction, RTP or RTCP.
-enum Cipher {
-    Gcm(Gcm),
-    Cm(Box<Cm>),
-}
-
-impl Cipher {
-    fn new(profile: SrtpProfile, master: &MasterKey, labels: [Label; 3]) -> Self {
-        let [encryption, authentication, salt_label] = labels;
-        let mut key_bytes = [0; KEY_BYTES_MAX];
-        let (key, _) = key_bytes.split_at_mut(profile.key_len());
-        master.derive(encryption, key);
-        let algorithm = match profile {
-            SrtpProfile::Aes128CmHmacSha1_80 => {
-                let mut salt = [0; 16];
-                let (salt_bytes, _) = salt.split_at_mut(profile.salt_len());
-                master.derive(salt_label, salt_bytes);
-                let mut authentication_key = [0; CM_AUTHENTICATION_KEY_BYTES];
-                master.derive(authentication, &mut authentication_key);
-                return Self::Cm(Box::new(Cm::new(key, salt, &authentication_key)));
-            }
-            SrtpProfile::AeadAes128Gcm => &AES_128_GCM,
-            SrtpProfile::AeadAes256Gcm => &AES_256_GCM,
-        };
-        let mut salt = [0; 12];
-        master.derive(salt_label, &mut salt);
-        let key = UnboundKey::new(algorithm, key).expect("the key is of the profile's length");
-        Self::Gcm(Gcm {
-            key: LessSafeKey::new(key),
-            salt,
-        })
-    }
-
-    const fn tag_len(&self) -> usize {
-        match self {
-            Self::Gcm(_) => GCM_TAG_BYTES,
-            Self::Cm(_) => CM_TAG_BYTES,
-        }
-    }
-}
-
-/// AES-GCM with either length of key.
-struct Gcm {
-    key: LessSafeKey,
-    salt: [u8; 12],
-}
-
-impl Gcm {
-    /// RFC 7714 §8.1 for RTP: two zero bytes, SSRC, roll-over counter, sequence number. §9.1 for
-    /// RTCP: two zero bytes, SSRC, two zero bytes, a zero bit and the 31-bit index. Which is the
-    /// same once the index is written with 48 bits. All of it XOR the salt.
-    fn nonce(&self, ssrc: u32, index: u64) -> Nonce {
-        let [a, b, c, d] = ssrc.to_be_bytes();
-        let [_, _, e, f, g, h, i, j] = index.to_be_bytes();
-        let mut iv = [0, 0, a, b, c, d, e, f, g, h, i, j];
-        for (byte, salt) in iv.iter_mut().zip(&self.salt) {
-            *byte ^= salt;
-        }
-        Nonce::assume_unique_for_key(iv)
-    }
-
-    fn seal(&self, nonce: Nonce, aad: &[u8], payload: &mut [u8], tag: &mut [u8]) -> Option<()> {
-        self.key
-            .seal_in_place_scatter(nonce, Aad::from(aad), payload, &[], tag)
-            .ok()
-    }
-
-    /// `sealed` is ciphertext and tag.
-    fn open(&self, nonce: Nonce, aad: &[u8], sealed: &mut [u8]) -> Option<()> {
-        self.key
-            .open_in_place(nonce, Aad::from(aad), sealed)
-            .ok()
-            .map(|_| ())
-    }
-}
-
-/// AES in counter mode, HMAC-SHA1 cut to 80 bits.
-struct Cm {
-    key: EncryptingKey,
-    /// With two zero bytes behind it: the place of the block counter.
-    salt: [u8; 16],
-    authentication: hmac::Key,
-}
-
-impl Cm {
-    fn new(key: &[u8], salt: [u8; 16], authentication_key: &[u8]) -> Self {
-        let key = UnboundCipherKey::new(&AES_128, key)
-            .and_then(EncryptingKey::ctr)
-            .expect("the key is of 16 bytes");
-        let algorithm = hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY;
-        Self {
-            key,
-            salt,
-            authentication: hmac::Key::new(algorithm, authentication_key),
-        }
-    }
-
-    /// Encrypts or decrypts, which is the same. RFC 3711 §4.1.1:
-    /// `IV = (salt * 2^16) XOR (SSRC * 2^64) XOR (index * 2^16)`.
-    fn apply_keystream(&self, ssrc: u32, index: u64, payload: &mut [u8]) -> Option<()> {
-        let block =
-            u128::from_be_bytes(self.salt) ^ (u128::from(ssrc) << 64) ^ (u128::from(index) << 16);
-        let iv = EncryptionContext::Iv128(FixedLength::from(&block.to_be_bytes()));
-        self.key.less_safe_encrypt(payload, iv).ok().map(|_| ())
-    }
-
-    /// RFC 3711 §4.2: over the packet, then the roll-over counter (RTP) or E flag and index (RTCP).
-    fn tag(&self, packet: &[u8], suffix: [u8; 4]) -> [u8; CM_TAG_BYTES] {
-        let mut context = hmac::Context::with_key(&self.authentication);
-        context.update(packet);
-        context.update(&suffix);
-        let mut tag = [0; CM_TAG_BYTES];
-        for (byte, digest) in tag.iter_mut().zip(context.sign().as_ref()) {
-            *byte = *digest;
-        }
-        tag
-    }
-
-    fn verify(&self, packet: &[u8], suffix: [u8; 4], tag: &[u8]) -> Option<()> {
-        verify_slices_are_equal(&self.tag(packet, suffix), tag).ok()
-    }
-}
-
-const GCM_TAG_BYTES: usize = SrtpProfile::AeadAes128Gcm.tag_len();
-const CM_TAG_BYTES: usize = SrtpProfile::Aes128CmHmacSha1_80.tag_len();
-
-/// RFC 3711 §5.2: 160 bits.
-const CM_AUTHENTICATION_KEY_BYTES: usize = 20;
-
 /// What of an RTCP packet stays in the clear.
 const RTCP_HEADER_BYTES: usize = 8;
 
@@ -345,3 +209,96 @@ const INDEX_BYTES: usize = 4;
 
 /// RFC 3711 §3.4: the packet is encrypted.
 const E_FLAG: u32 = 1 << 31;
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM};
+
+    use super::*;
+    use crate::srtp::tests::hex;
+    use crate::srtp::transform::Gcm;
+
+    /// The session key and salt of the RFC's examples.
+    fn gcm(key: &[u8]) -> Cipher {
+        let algorithm = if key.len() == 16 {
+            &AES_128_GCM
+        } else {
+            &AES_256_GCM
+        };
+        let salt = hex("517569642070726f2071756f").try_into().unwrap();
+        Cipher::Gcm(Gcm::new(algorithm, key, salt))
+    }
+
+    fn ascending(length: u8) -> Vec<u8> {
+        (0..length).collect()
+    }
+
+    #[test]
+    fn rtp_is_sealed_as_in_rfc_7714_section_16_1_1() {
+        let sealed = "8040f17b 8041f8d3 5501a0b2 f24de3a3 fb34de6c acba861c 9d7e4bca be633bd5
+            0d294e6f 42a5f47a 51c7d19b 36de3adf 8833899d 7f27beb1 6a9152cf 765ee439 0cce";
+        check_rtp(&ascending(16), &hex(sealed));
+    }
+
+    #[test]
+    fn rtp_is_sealed_as_in_rfc_7714_section_16_2_1() {
+        let sealed = "8040f17b 8041f8d3 5501a0b2 32b1de78 a822fe12 ef9f78fa 332e33aa b1801238
+            9a58e2f3 b50b2a02 76ffae0f 1ba63799 b87b7aa3 db36dfff d6b0f9bb 7878d7a7 6c13";
+        check_rtp(&ascending(32), &hex(sealed));
+    }
+
+    fn check_rtp(key: &[u8], sealed: &[u8]) {
+        let cipher = RtpCipher(gcm(key));
+        let header = hex("8040f17b 8041f8d3 5501a0b2");
+        let payload = b"Gallia est omnis divisa in partes tres";
+        let mut out = [header, vec![0; payload.len() + 16]].concat();
+        let length = cipher.seal_out_of_place(0x5501_a0b2, 0xf17b, 12, payload, &mut out);
+        assert_eq!(length, Some(sealed.len()));
+        assert_eq!(out, sealed);
+        assert_eq!(
+            cipher.open(0x5501_a0b2, 0xf17b, 12, &mut out),
+            Some(12 + payload.len())
+        );
+        assert_eq!(out[12..][..payload.len()], *payload);
+    }
+
+    #[test]
+    fn rtcp_is_sealed_as_in_rfc_7714_section_17_1() {
+        let plain = hex(
+            "81c8000d 4d617273 4e545031 4e545032 52545020 0000042a 0000e930 4c756e61
+             deadbeef deadbeef deadbeef deadbeef deadbeef",
+        );
+        let sealed = hex(
+            "81c8000d 4d617273 63e94885 dcdab67c a727d766 2f6b7e99 7ff5c0f7 6c06f32d
+             c676a5f1 730d6fda 4ce09b46 86303ded 0bb9275b c84aa458 96cf4d2f c5abf872 45d9eade
+             800005d4",
+        );
+        let cipher = RtcpCipher(gcm(&ascending(16)));
+        let mut out = [plain.clone(), vec![0; 20]].concat();
+        assert_eq!(
+            cipher.seal(0x5d4, plain.len(), &mut out),
+            Some(sealed.len())
+        );
+        assert_eq!(out, sealed);
+        let identity = cipher.identify(&out).unwrap();
+        assert_eq!(
+            identity,
+            RtcpIdentity {
+                ssrc: 0x4d61_7273,
+                index: 0x5d4
+            }
+        );
+        assert_eq!(cipher.open(identity, &mut out), Some(plain.len()));
+        assert_eq!(out[..plain.len()], plain);
+    }
+
+    #[test]
+    fn rtcp_without_the_e_flag_is_not_accepted() {
+        let cipher = RtcpCipher(gcm(&ascending(16)));
+        let mut out = [hex("80c90001 4d617273"), vec![0; 20]].concat();
+        cipher.seal(3, 8, &mut out).unwrap();
+        assert!(cipher.identify(&out).is_some());
+        out[24] &= 0x7f;
+        assert_eq!(cipher.identify(&out), None);
+    }
+}

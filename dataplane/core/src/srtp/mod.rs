@@ -11,6 +11,7 @@ mod replay;
 mod sender;
 #[cfg(test)]
 mod tests;
+mod transform;
 
 pub use keys::{SessionKeys, SrtpProfile};
 pub use receiver::{SSRCS_MAX, SrtpReceiver};

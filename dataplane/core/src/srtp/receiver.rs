@@ -82,6 +82,12 @@ impl SrtpReceiver {
         self.rtcp_streams.commit(identity.ssrc, index);
         Ok(length)
     }
+
+    /// How many SSRCs have sent authentic RTP, as far as is remembered.
+    #[cfg(test)]
+    pub(super) fn rtp_ssrcs(&self) -> usize {
+        self.rtp_streams.entries.len()
+    }
 }
 
 impl fmt::Debug for SrtpReceiver {

@@ -79,6 +79,11 @@ impl SrtpSender {
         self.next_rtcp_index += 1;
         Some(sealed)
     }
+
+    #[cfg(test)]
+    pub(super) fn skip_rtcp_to(&mut self, index: u32) {
+        self.next_rtcp_index = index;
+    }
 }
 
 impl fmt::Debug for SrtpSender {

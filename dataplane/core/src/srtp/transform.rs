@@ -1,0 +1,188 @@
+//! The transforms: AES in counter mode with HMAC-SHA1 (RFC 3711 §4) and AES-GCM (RFC 7714).
+
+use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, Algorithm, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::cipher::{AES_128, EncryptingKey, EncryptionContext, UnboundCipherKey};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::hmac;
+use aws_lc_rs::iv::FixedLength;
+
+use super::keys::{KEY_BYTES_MAX, Label, MasterKey, SrtpProfile};
+
+/// The session keys of one direction, RTP or RTCP.
+pub(super) enum Cipher {
+    Gcm(Gcm),
+    Cm(Box<Cm>),
+}
+
+impl Cipher {
+    pub(super) fn new(profile: SrtpProfile, master: &MasterKey, labels: [Label; 3]) -> Self {
+        let [encryption, authentication, salt_label] = labels;
+        let mut key_bytes = [0; KEY_BYTES_MAX];
+        let (key, _) = key_bytes.split_at_mut(profile.key_len());
+        master.derive(encryption, key);
+        let algorithm = match profile {
+            SrtpProfile::Aes128CmHmacSha1_80 => {
+                let mut salt = [0; 16];
+                let (salt_bytes, _) = salt.split_at_mut(profile.salt_len());
+                master.derive(salt_label, salt_bytes);
+                let mut authentication_key = [0; CM_AUTHENTICATION_KEY_BYTES];
+                master.derive(authentication, &mut authentication_key);
+                return Self::Cm(Box::new(Cm::new(key, salt, &authentication_key)));
+            }
+            SrtpProfile::AeadAes128Gcm => &AES_128_GCM,
+            SrtpProfile::AeadAes256Gcm => &AES_256_GCM,
+        };
+        let mut salt = [0; 12];
+        master.derive(salt_label, &mut salt);
+        let key = UnboundKey::new(algorithm, key).expect("the key is of the profile's length");
+        Self::Gcm(Gcm {
+            key: LessSafeKey::new(key),
+            salt,
+        })
+    }
+
+    pub(super) const fn tag_len(&self) -> usize {
+        match self {
+            Self::Gcm(_) => GCM_TAG_BYTES,
+            Self::Cm(_) => CM_TAG_BYTES,
+        }
+    }
+}
+
+/// AES-GCM with either length of key.
+pub(super) struct Gcm {
+    key: LessSafeKey,
+    salt: [u8; 12],
+}
+
+impl Gcm {
+    pub(super) fn new(algorithm: &'static Algorithm, key: &[u8], salt: [u8; 12]) -> Self {
+        let key = UnboundKey::new(algorithm, key).expect("the key is of the profile's length");
+        Self {
+            key: LessSafeKey::new(key),
+            salt,
+        }
+    }
+
+    /// RFC 7714 §8.1 for RTP: two zero bytes, SSRC, roll-over counter, sequence number. §9.1 for
+    /// RTCP: two zero bytes, SSRC, two zero bytes, a zero bit and the 31-bit index. Which is the
+    /// same once the index is written with 48 bits. All of it XOR the salt.
+    pub(super) fn nonce(&self, ssrc: u32, index: u64) -> Nonce {
+        let [a, b, c, d] = ssrc.to_be_bytes();
+        let [_, _, e, f, g, h, i, j] = index.to_be_bytes();
+        let mut iv = [0, 0, a, b, c, d, e, f, g, h, i, j];
+        for (byte, salt) in iv.iter_mut().zip(&self.salt) {
+            *byte ^= salt;
+        }
+        Nonce::assume_unique_for_key(iv)
+    }
+
+    /// Encrypts `payload` into `sealed`, which is as long.
+    pub(super) fn seal_out_of_place(
+        &self,
+        nonce: Nonce,
+        aad: &[u8],
+        payload: &[u8],
+        sealed: &mut [u8],
+        tag: &mut [u8],
+    ) -> Option<()> {
+        let aad = Aad::from(aad);
+        self.key
+            .seal_out_of_place_scatter(nonce, aad, payload, sealed, &[], tag)
+            .ok()
+    }
+
+    /// Encrypts `payload` where it is.
+    pub(super) fn seal(
+        &self,
+        nonce: Nonce,
+        aad: &[u8],
+        payload: &mut [u8],
+        tag: &mut [u8],
+    ) -> Option<()> {
+        self.key
+            .seal_in_place_scatter(nonce, Aad::from(aad), payload, &[], tag)
+            .ok()
+    }
+
+    /// Authenticates and decrypts where it is; `sealed` is ciphertext and tag.
+    pub(super) fn open(&self, nonce: Nonce, aad: &[u8], sealed: &mut [u8]) -> Option<()> {
+        self.key
+            .open_in_place(nonce, Aad::from(aad), sealed)
+            .ok()
+            .map(|_| ())
+    }
+}
+
+/// AES in counter mode, HMAC-SHA1 cut to 80 bits.
+pub(super) struct Cm {
+    key: EncryptingKey,
+    /// With two zero bytes behind it: the place of the block counter.
+    salt: [u8; 16],
+    authentication: hmac::Key,
+}
+
+impl Cm {
+    pub(super) fn new(key: &[u8], salt: [u8; 16], authentication_key: &[u8]) -> Self {
+        let key = UnboundCipherKey::new(&AES_128, key)
+            .and_then(EncryptingKey::ctr)
+            .expect("the key is of 16 bytes");
+        let algorithm = hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY;
+        Self {
+            key,
+            salt,
+            authentication: hmac::Key::new(algorithm, authentication_key),
+        }
+    }
+
+    /// Encrypts or decrypts, which is the same. RFC 3711 §4.1.1:
+    /// `IV = (salt * 2^16) XOR (SSRC * 2^64) XOR (index * 2^16)`.
+    pub(super) fn apply_keystream(&self, ssrc: u32, index: u64, payload: &mut [u8]) -> Option<()> {
+        let block =
+            u128::from_be_bytes(self.salt) ^ (u128::from(ssrc) << 64) ^ (u128::from(index) << 16);
+        let iv = EncryptionContext::Iv128(FixedLength::from(&block.to_be_bytes()));
+        self.key.less_safe_encrypt(payload, iv).ok().map(|_| ())
+    }
+
+    /// RFC 3711 §4.2: over the packet, then the roll-over counter (RTP) or E flag and index (RTCP).
+    pub(super) fn tag(&self, packet: &[u8], suffix: [u8; 4]) -> [u8; CM_TAG_BYTES] {
+        let mut context = hmac::Context::with_key(&self.authentication);
+        context.update(packet);
+        context.update(&suffix);
+        let mut tag = [0; CM_TAG_BYTES];
+        for (byte, digest) in tag.iter_mut().zip(context.sign().as_ref()) {
+            *byte = *digest;
+        }
+        tag
+    }
+
+    pub(super) fn verify(&self, packet: &[u8], suffix: [u8; 4], tag: &[u8]) -> Option<()> {
+        verify_slices_are_equal(&self.tag(packet, suffix), tag).ok()
+    }
+}
+
+/// Bytes of a tag of GCM.
+pub(super) const GCM_TAG_BYTES: usize = SrtpProfile::AeadAes128Gcm.tag_len();
+/// Bytes of an HMAC-SHA1 cut to 80 bits.
+pub(super) const CM_TAG_BYTES: usize = SrtpProfile::Aes128CmHmacSha1_80.tag_len();
+
+/// RFC 3711 §5.2: 160 bits.
+const CM_AUTHENTICATION_KEY_BYTES: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::srtp::tests::hex;
+
+    #[test]
+    fn the_counter_mode_keystream_is_that_of_rfc_3711_appendix_b_2() {
+        let mut salt = [0; 16];
+        salt[..14].copy_from_slice(&hex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD"));
+        let cm = Cm::new(&hex("2B7E151628AED2A6ABF7158809CF4F3C"), salt, &[0; 20]);
+        let mut keystream = [0; 48];
+        cm.apply_keystream(0, 0, &mut keystream).unwrap();
+        let expected = "E03EAD0935C95E80E166B16DD92B4EB4 D23513162B02D0F72A43A2FE4A5F97AB
+            41E95B3BB0A2E8DD477901E4FCA894C0";
+        assert_eq!(keystream[..], hex(expected));
+    }
+}
