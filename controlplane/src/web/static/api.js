@@ -1,0 +1,115 @@
+// A client of the sessions/tracks API, and of the page's own meeting point.
+
+const CALL_TIMEOUT_MS = 15_000;
+
+/**
+ * An answer that is not a success, or no answer at all.
+ *
+ * `status` is the HTTP status, 0 when no answer came. `code` is the API's `errorCode`.
+ */
+export class ApiFailure extends Error {
+  constructor(status, code, description) {
+    super(description || code || `HTTP ${status}`);
+    this.name = 'ApiFailure';
+    this.status = status;
+    this.code = code;
+  }
+}
+
+/** Speaks the API with one app's secret. */
+export class Api {
+  #app;
+  #secret;
+  #base;
+
+  constructor({ app, secret, base = '' }) {
+    this.#app = app;
+    this.#secret = secret;
+    this.#base = base;
+  }
+
+  /** Makes a session; resolves to its id. */
+  async createSession() {
+    return (await this.#calls('POST', '/sessions/new')).sessionId;
+  }
+
+  /** What the session holds now. A session that is gone rejects with status 410. */
+  session(id) {
+    return this.#calls('GET', `/sessions/${id}`);
+  }
+
+  /** Pushes or pulls tracks (`tracks/new`). */
+  addTracks(id, body) {
+    return this.#calls('POST', `/sessions/${id}/tracks/new`, body);
+  }
+
+  /** Hands over an answer to the server's offer, or an offer that restarts ICE. */
+  renegotiate(id, sessionDescription) {
+    return this.#calls('PUT', `/sessions/${id}/renegotiate`, { sessionDescription });
+  }
+
+  /** Changes the wanted layer or the source of pulled tracks, without SDP. */
+  updateTracks(id, tracks) {
+    return this.#calls('PUT', `/sessions/${id}/tracks/update`, { tracks });
+  }
+
+  /** Ends tracks by mid, with the client's offer that says the same. */
+  closeTracks(id, body) {
+    return this.#calls('PUT', `/sessions/${id}/tracks/close`, body);
+  }
+
+  /** Ends a session. `keepalive` lets it leave while the page is closing. */
+  deleteSession(id) {
+    return this.#calls('DELETE', `/sessions/${id}`, undefined, { keepalive: true });
+  }
+
+  /** Everybody in a room, ourselves included. */
+  async members(room) {
+    return (await this.#demo('GET', `/rooms/${encodeURIComponent(room)}`)).members ?? [];
+  }
+
+  /** Says (again) that we are in the room. */
+  announce(room, member, presence) {
+    return this.#demo('PUT', memberPath(room, member), presence);
+  }
+
+  /** Takes us out of the room. */
+  withdraw(room, member) {
+    return this.#demo('DELETE', memberPath(room, member), undefined, { keepalive: true });
+  }
+
+  #calls(method, path, body, options) {
+    return this.#request(method, `${this.#base}/v1/apps/${this.#app}${path}`, body, options);
+  }
+
+  #demo(method, path, body, options) {
+    return this.#request(method, `${this.#base}/demo/apps/${this.#app}${path}`, body, options);
+  }
+
+  async #request(method, url, body, { keepalive = false } = {}) {
+    const headers = { Authorization: `Bearer ${this.#secret}` };
+    if (body !== undefined) headers['Content-Type'] = 'application/json';
+    let response;
+    try {
+      response = await fetch(url, {
+        method,
+        headers,
+        body: body === undefined ? undefined : JSON.stringify(body),
+        keepalive,
+        cache: 'no-store',
+        signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
+      });
+    } catch (error) {
+      throw new ApiFailure(0, 'no_answer', error.message);
+    }
+    const answer = await response.json().catch(() => ({}));
+    if (!response.ok) {
+      throw new ApiFailure(response.status, answer.errorCode ?? '', answer.errorDescription ?? '');
+    }
+    return answer;
+  }
+}
+
+function memberPath(room, member) {
+  return `/rooms/${encodeURIComponent(room)}/members/${encodeURIComponent(member)}`;
+}
