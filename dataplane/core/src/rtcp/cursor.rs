@@ -18,7 +18,8 @@ impl Reader<'_> {
     }
 
     pub(super) fn u24(&mut self) -> Result<u32, RtcpError> {
-        self.bytes().map(|[a, b, c]| u32::from_be_bytes([0, a, b, c]))
+        self.bytes()
+            .map(|[a, b, c]| u32::from_be_bytes([0, a, b, c]))
     }
 
     pub(super) fn u32(&mut self) -> Result<u32, RtcpError> {

@@ -19,7 +19,11 @@ pub struct LostNumbers<'a> {
 
 impl<'a> LostNumbers<'a> {
     pub(super) const fn new(rest: &'a [u8]) -> Self {
-        Self { rest, next: 0, following: 0 }
+        Self {
+            rest,
+            next: 0,
+            following: 0,
+        }
     }
 }
 
@@ -87,7 +91,10 @@ pub(super) fn parse_payload_feedback(
                 sources: Sources::parse(count, reader)?,
             })
         }
-        _ => Ok(Packet::Other { packet_type: PAYLOAD_FEEDBACK, count: format }),
+        _ => Ok(Packet::Other {
+            packet_type: PAYLOAD_FEEDBACK,
+            count: format,
+        }),
     }
 }
 

@@ -107,8 +107,10 @@ impl<'a> Packets<'a> {
         if flags >> 6 != VERSION {
             return Err(RtcpError::Version);
         }
-        let (mut body, rest) =
-            reader.rest.split_at_checked(length).ok_or(RtcpError::Truncated)?;
+        let (mut body, rest) = reader
+            .rest
+            .split_at_checked(length)
+            .ok_or(RtcpError::Truncated)?;
         self.rest = rest;
         if flags & PADDING_BIT != 0 {
             body = without_padding(body)?;
@@ -161,7 +163,9 @@ fn parse(packet_type: u8, count: u8, body: &[u8]) -> Result<Packet<'_>, RtcpErro
         (SENDER_REPORT, _) => parse_sender_report(count, reader),
         (RECEIVER_REPORT, _) => parse_receiver_report(count, reader),
         (SOURCE_DESCRIPTION, _) => Ok(Packet::SourceDescription),
-        (BYE, _) => Ok(Packet::Bye { sources: Sources::parse(count, reader)? }),
+        (BYE, _) => Ok(Packet::Bye {
+            sources: Sources::parse(count, reader)?,
+        }),
         (TRANSPORT_LAYER_FEEDBACK, FORMAT_NACK) => Ok(Packet::Nack {
             sender: reader.u32()?,
             media: reader.u32()?,

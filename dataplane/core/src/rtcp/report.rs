@@ -41,7 +41,10 @@ impl ReportBlock {
     }
 
     pub(super) fn write(&self, cursor: &mut Cursor<'_>) -> Option<()> {
-        let lost = self.packets_lost.clamp(-0x80_0000, 0x7f_ffff).cast_unsigned();
+        let lost = self
+            .packets_lost
+            .clamp(-0x80_0000, 0x7f_ffff)
+            .cast_unsigned();
         cursor.u32(self.ssrc)?;
         cursor.u32(u32::from(self.fraction_lost) << 24 | lost & 0xff_ffff)?;
         cursor.u32(self.highest_sequence_number)?;
@@ -100,13 +103,17 @@ pub(super) fn parse_receiver_report(
     count: u8,
     mut reader: Reader<'_>,
 ) -> Result<Packet<'_>, RtcpError> {
-    Ok(Packet::ReceiverReport { ssrc: reader.u32()?, blocks: blocks(count, reader)? })
+    Ok(Packet::ReceiverReport {
+        ssrc: reader.u32()?,
+        blocks: blocks(count, reader)?,
+    })
 }
 
 /// Profile-specific extensions may follow the blocks; they are passed over.
 fn blocks(count: u8, reader: Reader<'_>) -> Result<ReportBlocks<'_>, RtcpError> {
     let rest = reader.rest.get(..usize::from(count) * BLOCK_BYTES);
-    rest.map(|rest| ReportBlocks { rest }).ok_or(RtcpError::Truncated)
+    rest.map(|rest| ReportBlocks { rest })
+        .ok_or(RtcpError::Truncated)
 }
 
 const BLOCK_BYTES: usize = 24;

@@ -18,7 +18,9 @@ impl Status {
     /// The status of a packet that came `delta` ticks after the one before it, or did not come; and
     /// the bytes of that delta.
     pub(super) fn of_delta(delta: Option<i16>) -> (Self, ArrayVec<u8, 2>) {
-        let Some(delta) = delta else { return (Self::NotReceived, ArrayVec::new()) };
+        let Some(delta) = delta else {
+            return (Self::NotReceived, ArrayVec::new());
+        };
         u8::try_from(delta).map_or_else(
             |_| (Self::LargeDelta, ArrayVec::from(delta.to_be_bytes())),
             |small| (Self::SmallDelta, [small].into_iter().collect()),
@@ -59,7 +61,12 @@ pub(super) struct Statuses<'a> {
 
 impl<'a> Statuses<'a> {
     pub(super) const fn new(chunks: &'a [u8], count: u16) -> Self {
-        Self { rest: chunks, left: count, chunk: 0, in_chunk: 0 }
+        Self {
+            rest: chunks,
+            left: count,
+            chunk: 0,
+            in_chunk: 0,
+        }
     }
 
     fn next_chunk(&mut self) -> Option<()> {
@@ -115,7 +122,11 @@ impl Chunk {
     pub(super) fn can_add(&self, status: Status) -> bool {
         let fits_run = self.count < RUN_LENGTH_MAX && self.symbols.iter().all(|s| *s == status);
         let fits_one_bit = self.count < ONE_BIT_SYMBOLS
-            && self.symbols.iter().chain([&status]).all(|s| s.symbol() <= 1);
+            && self
+                .symbols
+                .iter()
+                .chain([&status])
+                .all(|s| s.symbol() <= 1);
         self.count < TWO_BIT_SYMBOLS || fits_one_bit || fits_run
     }
 
@@ -212,7 +223,11 @@ mod tests {
     fn small_deltas_and_losses_share_a_vector_of_fourteen() {
         let mut chunk = Chunk::default();
         for index in 0..14 {
-            let status = if index % 2 == 0 { Status::SmallDelta } else { Status::NotReceived };
+            let status = if index % 2 == 0 {
+                Status::SmallDelta
+            } else {
+                Status::NotReceived
+            };
             assert!(chunk.can_add(status));
             chunk.add(status);
         }
@@ -225,7 +240,11 @@ mod tests {
     fn a_large_delta_closes_the_first_seven() {
         let mut chunk = Chunk::default();
         for index in 0..10 {
-            chunk.add(if index == 1 { Status::SmallDelta } else { Status::NotReceived });
+            chunk.add(if index == 1 {
+                Status::SmallDelta
+            } else {
+                Status::NotReceived
+            });
         }
         assert!(!chunk.can_add(Status::LargeDelta));
         assert_eq!(chunk.close(), 0b1100_0100_0000_0000);

@@ -140,8 +140,14 @@ pub(super) fn write_feedback(
         if let Some(time) = arrival {
             let time = i64::try_from(time).ok()?;
             let start = *reference.get_or_insert(time / TICKS_PER_REFERENCE);
-            let since = if deltas.is_empty() { start * TICKS_PER_REFERENCE } else { last };
-            let Ok(fitting) = i16::try_from(time - since) else { break };
+            let since = if deltas.is_empty() {
+                start * TICKS_PER_REFERENCE
+            } else {
+                last
+            };
+            let Ok(fitting) = i16::try_from(time - since) else {
+                break;
+            };
             last = time;
             delta = Some(fitting);
         }
@@ -165,7 +171,10 @@ pub(super) fn write_feedback(
     cursor.put(&deltas)?;
     let [c0, c1] = covered.to_be_bytes();
     let [_, r0, r1, r2] = u32::try_from(reference? & 0xff_ffff).ok()?.to_be_bytes();
-    cursor.out.get_mut(unknown..unknown + 5)?.copy_from_slice(&[c0, c1, r0, r1, r2]);
+    cursor
+        .out
+        .get_mut(unknown..unknown + 5)?
+        .copy_from_slice(&[c0, c1, r0, r1, r2]);
     Some(covered.into())
 }
 

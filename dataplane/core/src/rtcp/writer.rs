@@ -124,11 +124,14 @@ impl<'a> RtcpWriter<'a> {
         arrivals: impl IntoIterator<Item = Option<u64>>,
     ) -> usize {
         let mut covered = 0;
-        let written =
-            self.packet(TRANSPORT_LAYER_FEEDBACK, FORMAT_TRANSPORT_WIDE.into(), |cursor| {
+        let written = self.packet(
+            TRANSPORT_LAYER_FEEDBACK,
+            FORMAT_TRANSPORT_WIDE.into(),
+            |cursor| {
                 covered = write_feedback(header, arrivals.into_iter(), cursor)?;
                 Some(())
-            });
+            },
+        );
         if written { covered } else { 0 }
     }
 
@@ -148,8 +151,13 @@ impl<'a> RtcpWriter<'a> {
         count: usize,
         write: impl FnOnce(&mut Cursor<'_>) -> Option<()>,
     ) -> Option<()> {
-        let count = u8::try_from(count).ok().filter(|count| *count <= COUNT_MASK)?;
-        let (header, body) = self.out.get_mut(self.length..)?.split_first_chunk_mut::<4>()?;
+        let count = u8::try_from(count)
+            .ok()
+            .filter(|count| *count <= COUNT_MASK)?;
+        let (header, body) = self
+            .out
+            .get_mut(self.length..)?
+            .split_first_chunk_mut::<4>()?;
         let mut cursor = Cursor { out: body, at: 0 };
         write(&mut cursor)?;
         let padding = cursor.at.next_multiple_of(4) - cursor.at;

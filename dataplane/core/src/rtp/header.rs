@@ -32,19 +32,23 @@ impl RtpHeader {
     /// [`RtpError::Truncated`] if the fixed header, the CSRCs or the extension block do not fit
     /// into the packet, [`RtpError::Version`] if it is not version 2.
     pub fn parse(packet: &[u8]) -> Result<Self, RtpError> {
-        let (fixed, rest) =
-            packet.split_first_chunk::<FIXED_BYTES>().ok_or(RtpError::Truncated)?;
+        let (fixed, rest) = packet
+            .split_first_chunk::<FIXED_BYTES>()
+            .ok_or(RtpError::Truncated)?;
         let [flags, second, s0, s1, t0, t1, t2, t3, c0, c1, c2, c3] = *fixed;
         if flags >> 6 != VERSION {
             return Err(RtpError::Version);
         }
         let csrc_count = flags & 0x0f;
-        let after_csrcs = rest.get(usize::from(csrc_count) * 4..).ok_or(RtpError::Truncated)?;
+        let after_csrcs = rest
+            .get(usize::from(csrc_count) * 4..)
+            .ok_or(RtpError::Truncated)?;
         let mut length = u32::from(csrc_count) * 4 + 12;
         let mut form = Form::None;
         if flags & EXTENSION_BIT != 0 {
-            let (prefix, block) =
-                after_csrcs.split_first_chunk::<4>().ok_or(RtpError::Truncated)?;
+            let (prefix, block) = after_csrcs
+                .split_first_chunk::<4>()
+                .ok_or(RtpError::Truncated)?;
             let [p0, p1, w0, w1] = *prefix;
             let words = u16::from_be_bytes([w0, w1]);
             if block.len() < usize::from(words) * 4 {
@@ -80,7 +84,10 @@ impl RtpHeader {
             Form::OneByte | Form::TwoByte => packet.get(start..self.len()).unwrap_or_default(),
             Form::None => &[],
         };
-        Extensions { rest, form: self.form }
+        Extensions {
+            rest,
+            form: self.form,
+        }
     }
 
     /// The payload of an opened packet, without padding. It is empty if there is only padding.
@@ -168,7 +175,10 @@ impl OutgoingHeader {
     /// The one-byte form is taken if all elements fit it (ids 1 to 14, 1 to 16 bytes), else the
     /// two-byte form. An element that fits neither (id 0, or more than 255 bytes) is left out.
     /// Without elements there is no extension block.
-    #[expect(single_use_lifetimes, reason = "stable Rust cannot elide it in `impl Trait`")]
+    #[expect(
+        single_use_lifetimes,
+        reason = "stable Rust cannot elide it in `impl Trait`"
+    )]
     pub fn write<'a>(
         &self,
         extensions: impl Iterator<Item = (u8, &'a [u8])> + Clone,
@@ -238,20 +248,26 @@ impl Form {
 }
 
 /// Writes the whole block with its prefix and returns its length, which is 0 without elements.
-#[expect(single_use_lifetimes, reason = "stable Rust cannot elide it in `impl Trait`")]
+#[expect(
+    single_use_lifetimes,
+    reason = "stable Rust cannot elide it in `impl Trait`"
+)]
 fn write_extensions<'a>(
     extensions: impl Iterator<Item = (u8, &'a [u8])> + Clone,
     out: &mut [u8],
 ) -> Option<usize> {
-    let writable =
-        extensions.filter(|(id, data)| Form::TwoByte.element_bytes(*id, data).is_some());
+    let writable = extensions.filter(|(id, data)| Form::TwoByte.element_bytes(*id, data).is_some());
     if writable.clone().next().is_none() {
         return Some(0);
     }
-    let one_byte =
-        writable.clone().all(|(id, data)| Form::OneByte.element_bytes(id, data).is_some());
-    let (form, profile) =
-        if one_byte { (Form::OneByte, PROFILE_ONE_BYTE) } else { (Form::TwoByte, PROFILE_TWO_BYTE) };
+    let one_byte = writable
+        .clone()
+        .all(|(id, data)| Form::OneByte.element_bytes(id, data).is_some());
+    let (form, profile) = if one_byte {
+        (Form::OneByte, PROFILE_ONE_BYTE)
+    } else {
+        (Form::TwoByte, PROFILE_TWO_BYTE)
+    };
     let (prefix, block) = out.split_first_chunk_mut::<4>()?;
     let mut at = 0;
     for (id, data) in writable {
@@ -267,7 +283,9 @@ fn write_extensions<'a>(
 
 fn write_element(form: Form, id: u8, data: &[u8], out: &mut [u8]) -> Option<usize> {
     let length = form.element_bytes(id, data)?;
-    let (head, tail) = out.get_mut(..length)?.split_at_mut_checked(length - data.len())?;
+    let (head, tail) = out
+        .get_mut(..length)?
+        .split_at_mut_checked(length - data.len())?;
     let count = u8::try_from(data.len()).ok()?;
     match head {
         [one] => *one = id << 4 | count.checked_sub(1)?,
@@ -303,7 +321,10 @@ mod tests {
     fn extensions(rest: &[u8]) -> Vec<(u8, Vec<u8>)> {
         let packet = packet(0x90, rest);
         let header = RtpHeader::parse(&packet).unwrap();
-        header.extensions(&packet).map(|(id, data)| (id, data.to_vec())).collect()
+        header
+            .extensions(&packet)
+            .map(|(id, data)| (id, data.to_vec()))
+            .collect()
     }
 
     #[test]
@@ -324,10 +345,17 @@ mod tests {
 
     #[test]
     fn a_header_cut_at_any_byte_is_refused() {
-        let whole = packet(0x92, &[0, 0, 0, 1, 0, 0, 0, 2, 0xbe, 0xde, 0, 1, 0x10, 7, 0, 0]);
+        let whole = packet(
+            0x92,
+            &[0, 0, 0, 1, 0, 0, 0, 2, 0xbe, 0xde, 0, 1, 0x10, 7, 0, 0],
+        );
         assert!(RtpHeader::parse(&whole).is_ok());
         for length in 0..whole.len() {
-            assert_eq!(RtpHeader::parse(&whole[..length]), Err(RtpError::Truncated), "{length}");
+            assert_eq!(
+                RtpHeader::parse(&whole[..length]),
+                Err(RtpError::Truncated),
+                "{length}"
+            );
         }
     }
 
@@ -366,7 +394,10 @@ mod tests {
 
     #[test]
     fn an_element_longer_than_the_block_is_left_out() {
-        assert_eq!(extensions(&[0xbe, 0xde, 0, 1, 0x10, 7, 0x2f, 8]), [(1, vec![7])]);
+        assert_eq!(
+            extensions(&[0xbe, 0xde, 0, 1, 0x10, 7, 0x2f, 8]),
+            [(1, vec![7])]
+        );
         assert_eq!(extensions(&[0x10, 0, 0, 1, 1, 200, 7, 8]), []);
     }
 
@@ -431,12 +462,21 @@ mod tests {
         let mut out = [0; 24];
         assert_eq!(outgoing().write(elements.into_iter(), &mut out), Some(24));
         for length in 0..24 {
-            assert_eq!(outgoing().write(elements.into_iter(), &mut out[..length]), None);
+            assert_eq!(
+                outgoing().write(elements.into_iter(), &mut out[..length]),
+                None
+            );
         }
     }
 
     fn outgoing() -> OutgoingHeader {
-        OutgoingHeader { marker: true, payload_type: 96, sequence_number: 5, timestamp: 6, ssrc: 7 }
+        OutgoingHeader {
+            marker: true,
+            payload_type: 96,
+            sequence_number: 5,
+            timestamp: 6,
+            ssrc: 7,
+        }
     }
 
     fn elements(ids: u8, bytes: usize) -> impl Strategy<Value = Vec<(u8, Vec<u8>)>> {

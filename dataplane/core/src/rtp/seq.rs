@@ -30,7 +30,9 @@ impl SequenceExtender {
     /// The extended number of `sequence_number`; nothing is remembered.
     pub fn peek(&self, sequence_number: u16) -> u64 {
         let low = u64::from(sequence_number);
-        self.highest.map_or(Self::FIRST_CYCLE + low, |highest| nearest::<16>(highest, low))
+        self.highest.map_or(Self::FIRST_CYCLE + low, |highest| {
+            nearest::<16>(highest, low)
+        })
     }
 
     /// The highest extended number so far.
@@ -69,7 +71,11 @@ pub const fn nearest<const BITS: u32>(reference: u64, value: u64) -> u64 {
     let cycle = 1 << BITS;
     let ahead = value.wrapping_sub(reference) & (cycle - 1);
     let behind = cycle - ahead;
-    if ahead >= cycle / 2 && reference >= behind { reference - behind } else { reference + ahead }
+    if ahead >= cycle / 2 && reference >= behind {
+        reference - behind
+    } else {
+        reference + ahead
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@
 /// Whether `payload` is the first packet of a coded video sequence: N is 1, and Z is 0, since a
 /// sequence never starts in the middle of an OBU (§4.4).
 pub fn starts_keyframe(payload: &[u8]) -> bool {
-    let [header, _, ..] = payload else { return false };
+    let [header, _, ..] = payload else {
+        return false;
+    };
     header & N_BIT != 0 && header & Z_BIT == 0
 }
 

@@ -6,16 +6,21 @@
 /// Two packets of a key frame can say yes: an encoder may send SPS, PPS and slices each in a packet
 /// of its own. The first of them is the one that counts.
 pub fn starts_keyframe(payload: &[u8]) -> bool {
-    let Some((&indicator, rest)) = payload.split_first() else { return false };
+    let Some((&indicator, rest)) = payload.split_first() else {
+        return false;
+    };
     match nal_type(indicator) {
         STAP_A => units(rest).any(unit_starts),
         // STAP-B has a decoding order number of 16 bits before its first unit.
-        STAP_B => rest.get(2..).is_some_and(|rest| units(rest).any(unit_starts)),
+        STAP_B => rest
+            .get(2..)
+            .is_some_and(|rest| units(rest).any(unit_starts)),
         FU_A | FU_B => match rest.split_first() {
             // FU-B has a decoding order number of 16 bits between its header and the data.
             Some((&header, data)) if header & FU_START != 0 => {
                 let skipped = if nal_type(indicator) == FU_B { 2 } else { 0 };
-                data.get(skipped..).is_some_and(|data| starts(nal_type(header), data))
+                data.get(skipped..)
+                    .is_some_and(|data| starts(nal_type(header), data))
             }
             _ => false,
         },
@@ -24,7 +29,8 @@ pub fn starts_keyframe(payload: &[u8]) -> bool {
 }
 
 fn unit_starts(unit: &[u8]) -> bool {
-    unit.split_first().is_some_and(|(&header, data)| starts(nal_type(header), data))
+    unit.split_first()
+        .is_some_and(|(&header, data)| starts(nal_type(header), data))
 }
 
 /// Whether a unit of this type with this data (or the beginning of it) starts a key frame.
@@ -85,12 +91,16 @@ mod tests {
 
     #[test]
     fn a_parameter_set_behind_another_unit_of_an_aggregate_is_found() {
-        assert!(starts_keyframe(&[0x78, 0, 2, 0x09, 0xf0, 0, 3, 0x67, 0x42, 0xc0]));
+        assert!(starts_keyframe(&[
+            0x78, 0, 2, 0x09, 0xf0, 0, 3, 0x67, 0x42, 0xc0
+        ]));
     }
 
     #[test]
     fn an_aggregate_of_delta_slices_starts_nothing() {
-        assert!(!starts_keyframe(&[0x78, 0, 2, 0x41, 0x9a, 0, 2, 0x41, 0x9a]));
+        assert!(!starts_keyframe(&[
+            0x78, 0, 2, 0x41, 0x9a, 0, 2, 0x41, 0x9a
+        ]));
     }
 
     #[test]
@@ -113,7 +123,11 @@ mod tests {
 
     #[test]
     fn a_payload_cut_before_its_first_data_byte_starts_nothing() {
-        for whole in [&[0x78, 0, 2, 0x67, 0x42][..], &[0x7c, 0x85, 0x88], &[0x67, 0x42]] {
+        for whole in [
+            &[0x78, 0, 2, 0x67, 0x42][..],
+            &[0x7c, 0x85, 0x88],
+            &[0x67, 0x42],
+        ] {
             assert!(starts_keyframe(whole));
             for length in 0..whole.len() {
                 assert!(!starts_keyframe(&whole[..length]), "{:?}", &whole[..length]);

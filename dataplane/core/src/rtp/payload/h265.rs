@@ -6,18 +6,21 @@
 /// More than one packet of a key frame can say yes, since parameter sets may travel in packets of
 /// their own. The first of them is the one that counts.
 pub fn starts_keyframe(payload: &[u8]) -> bool {
-    let Some((&[first, _], rest)) = payload.split_first_chunk::<2>() else { return false };
+    let Some((&[first, _], rest)) = payload.split_first_chunk::<2>() else {
+        return false;
+    };
     match nal_type(first) {
         AGGREGATION => units(rest).any(unit_starts),
-        FRAGMENTATION => rest.split_first().is_some_and(|(&header, data)| {
-            header & FU_START != 0 && starts(header & 0x3f, data)
-        }),
+        FRAGMENTATION => rest
+            .split_first()
+            .is_some_and(|(&header, data)| header & FU_START != 0 && starts(header & 0x3f, data)),
         kind => starts(kind, rest),
     }
 }
 
 fn unit_starts(unit: &[u8]) -> bool {
-    unit.split_first_chunk::<2>().is_some_and(|(&[first, _], data)| starts(nal_type(first), data))
+    unit.split_first_chunk::<2>()
+        .is_some_and(|(&[first, _], data)| starts(nal_type(first), data))
 }
 
 /// Whether a unit of this type with this data (or the beginning of it) starts a key frame.
@@ -86,8 +89,34 @@ mod tests {
     #[test]
     fn a_parameter_set_in_an_aggregate_is_found() {
         let first = unit(AGGREGATION);
-        assert!(starts_keyframe(&[first, 1, 0, 3, 0x46, 1, 0x10, 0, 3, unit(NAL_VPS), 1, 0x0c]));
-        assert!(!starts_keyframe(&[first, 1, 0, 3, 0x46, 1, 0x10, 0, 3, unit(1), 1, 0x80]));
+        assert!(starts_keyframe(&[
+            first,
+            1,
+            0,
+            3,
+            0x46,
+            1,
+            0x10,
+            0,
+            3,
+            unit(NAL_VPS),
+            1,
+            0x0c
+        ]));
+        assert!(!starts_keyframe(&[
+            first,
+            1,
+            0,
+            3,
+            0x46,
+            1,
+            0x10,
+            0,
+            3,
+            unit(1),
+            1,
+            0x80
+        ]));
     }
 
     #[test]

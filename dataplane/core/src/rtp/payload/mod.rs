@@ -41,7 +41,14 @@ mod tests {
 
     #[test]
     fn an_empty_payload_starts_nothing() {
-        for codec in [Codec::Opus, Codec::Vp8, Codec::Vp9, Codec::H264, Codec::H265, Codec::Av1] {
+        for codec in [
+            Codec::Opus,
+            Codec::Vp8,
+            Codec::Vp9,
+            Codec::H264,
+            Codec::H265,
+            Codec::Av1,
+        ] {
             assert!(!starts_keyframe(codec, &[]));
         }
     }

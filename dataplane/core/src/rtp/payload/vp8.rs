@@ -53,14 +53,21 @@ impl Descriptor {
             first,
             ..Self::default()
         };
-        let flags = if first & X_BIT != 0 { reader.byte()? } else { 0 };
+        let flags = if first & X_BIT != 0 {
+            reader.byte()?
+        } else {
+            0
+        };
         if flags & I_BIT != 0 {
             let high = reader.byte()?;
             descriptor.picture_id_is_long = high & M_BIT != 0;
             let id = u16::from(high & !M_BIT);
             let long = descriptor.picture_id_is_long;
-            descriptor.picture_id =
-                Some(if long { id << 8 | u16::from(reader.byte()?) } else { id });
+            descriptor.picture_id = Some(if long {
+                id << 8 | u16::from(reader.byte()?)
+            } else {
+                id
+            });
         }
         if flags & L_BIT != 0 {
             descriptor.tl0_picture_index = Some(reader.byte()?);
@@ -139,8 +146,15 @@ pub fn rewrite(descriptor: &Descriptor, numbers: &Numbers, out: &mut [u8]) -> Op
         writer.byte(byte)?;
     }
     let length = if flags == 0 { 1 } else { writer.at };
-    let mut head = Writer { at: 0, out: writer.out };
-    head.byte(if flags == 0 { descriptor.first & !X_BIT } else { descriptor.first | X_BIT })?;
+    let mut head = Writer {
+        at: 0,
+        out: writer.out,
+    };
+    head.byte(if flags == 0 {
+        descriptor.first & !X_BIT
+    } else {
+        descriptor.first | X_BIT
+    })?;
     if flags != 0 {
         head.byte(flags)?;
     }
@@ -150,9 +164,13 @@ pub fn rewrite(descriptor: &Descriptor, numbers: &Numbers, out: &mut [u8]) -> Op
 /// Whether `payload` is the first packet of a key frame: S is 1, PID is 0, and the inverse key
 /// frame flag of the VP8 payload header is 0 (RFC 7741 §4.3).
 pub fn starts_keyframe(payload: &[u8]) -> bool {
-    let Some(descriptor) = Descriptor::parse(payload) else { return false };
+    let Some(descriptor) = Descriptor::parse(payload) else {
+        return false;
+    };
     descriptor.starts_frame()
-        && payload.get(descriptor.len()).is_some_and(|header| header & 0x01 == 0)
+        && payload
+            .get(descriptor.len())
+            .is_some_and(|header| header & 0x01 == 0)
 }
 
 /// Bytes of the longest descriptor.
@@ -207,7 +225,11 @@ mod tests {
     /// The same with a picture id of 7 bits.
     const SHORT: [u8; 7] = [0x90, 0xf0, 0x12, 0x56, 0x6b, 0x50, 0x01];
 
-    const NUMBERS: Numbers = Numbers { picture_id: 0x7fff, tl0_picture_index: 9, key_index: 3 };
+    const NUMBERS: Numbers = Numbers {
+        picture_id: 0x7fff,
+        tl0_picture_index: 9,
+        key_index: 3,
+    };
 
     #[test]
     fn every_field_is_read() {
@@ -271,7 +293,11 @@ mod tests {
     fn a_buffer_too_small_for_the_descriptor_is_told() {
         let old = Descriptor::parse(&LONG).unwrap();
         for length in 0..6 {
-            assert_eq!(rewrite(&old, &NUMBERS, &mut [0; 6][..length]), None, "{length}");
+            assert_eq!(
+                rewrite(&old, &NUMBERS, &mut [0; 6][..length]),
+                None,
+                "{length}"
+            );
         }
     }
 

@@ -5,21 +5,29 @@
 ///
 /// Upper layers of a key picture have P 0 too, but cannot be decoded alone.
 pub fn starts_keyframe(payload: &[u8]) -> bool {
-    let Some((&first, mut rest)) = payload.split_first() else { return false };
+    let Some((&first, mut rest)) = payload.split_first() else {
+        return false;
+    };
     if first & P_BIT != 0 || first & B_BIT == 0 {
         return false;
     }
     if first & I_BIT != 0 {
-        let Some((&id, after)) = rest.split_first() else { return false };
+        let Some((&id, after)) = rest.split_first() else {
+            return false;
+        };
         let long = id & M_BIT != 0;
-        let Some(after) = after.get(usize::from(long)..) else { return false };
+        let Some(after) = after.get(usize::from(long)..) else {
+            return false;
+        };
         rest = after;
     }
     if first & L_BIT == 0 {
         return !rest.is_empty();
     }
     // TID (3 bits), U, SID (3 bits), D.
-    let Some((&layer, rest)) = rest.split_first() else { return false };
+    let Some((&layer, rest)) = rest.split_first() else {
+        return false;
+    };
     // Without flexible mode, TL0PICIDX follows.
     let after_layer = usize::from(first & F_BIT == 0);
     layer >> 1 & 0x07 == 0 && rest.len() > after_layer
