@@ -3,8 +3,8 @@
 
 use arrayvec::ArrayVec;
 use shared::id::PublicationId;
-use shared::limits::LAYERS_MAX;
-use shared::protocol::{MediaKind, Rid};
+use shared::limits::{CODECS_MAX, EXTENSIONS_MAX, LAYERS_MAX};
+use shared::protocol::{Codec, Extension, ExtensionMapping, MediaKind, PublishedCodec, Rid};
 
 use crate::time::{NtpTime, Timestamp};
 
@@ -36,6 +36,8 @@ pub enum RelayMessage {
         kind: MediaKind,
         /// Its layers in order.
         layers: Layers,
+        /// What the numbers in its packets mean.
+        formats: Formats,
     },
     /// From the owner: the publication does not exist (any more).
     Gone {
@@ -88,5 +90,38 @@ impl Layers {
     /// The rids in order, one for each layer.
     pub fn rids(&self) -> ArrayVec<Option<Rid>, LAYERS_MAX> {
         self.rids.iter().take(usize::from(self.count)).copied().collect()
+    }
+}
+
+/// What the payload types and the header extension ids of a publication mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Formats {
+    codecs: [Option<(u8, Codec)>; CODECS_MAX],
+    extensions: [Option<ExtensionMapping>; EXTENSIONS_MAX],
+}
+
+impl Formats {
+    /// From what was negotiated; what exceeds [`CODECS_MAX`] or [`EXTENSIONS_MAX`] is left out.
+    pub fn new(codecs: &[PublishedCodec], extensions: &[ExtensionMapping]) -> Self {
+        let mut formats = Self::default();
+        for (slot, codec) in formats.codecs.iter_mut().zip(codecs) {
+            *slot = Some((codec.payload_type, codec.codec));
+        }
+        for (slot, mapping) in formats.extensions.iter_mut().zip(extensions) {
+            *slot = Some(*mapping);
+        }
+        formats
+    }
+
+    /// The codec that is sent under this payload type.
+    pub fn codec(&self, payload_type: u8) -> Option<Codec> {
+        let mut codecs = self.codecs.iter().map_while(|codec| *codec);
+        codecs.find(|(known, _)| *known == payload_type).map(|(_, codec)| codec)
+    }
+
+    /// The header extension that is sent under this id.
+    pub fn extension(&self, id: u8) -> Option<Extension> {
+        let mut extensions = self.extensions.iter().map_while(|mapping| *mapping);
+        extensions.find(|mapping| mapping.id == id).map(|mapping| mapping.extension)
     }
 }

@@ -1,0 +1,290 @@
+//! One leg: decides what of a publication leaves, and with which numbers.
+
+use arrayvec::ArrayVec;
+use shared::counters::DropReason;
+use shared::id::PublicationId;
+use shared::limits::{CODECS_MAX, LAYERS_MAX};
+use shared::protocol::{CodecMapping, Extension, LayerSelection, MediaKind, SubscribeParameters};
+
+use super::report::LegReports;
+use super::rewriter::{Rewriter, Rewritten, Source};
+use super::rtx::Repeater;
+use super::selector::{LayerState, Selector};
+use crate::ingress::{CachedPacket, Publication};
+use crate::rtp::payload::vp8::Numbers;
+use crate::time::Timestamp;
+
+/// What one subscriber gets of one publication.
+#[derive(Debug)]
+pub(crate) struct Leg {
+    // What every packet touches.
+    pub(super) ssrc: u32,
+    target: Option<u8>,
+    /// The forwarded layer has become another stream, whose key frame is to come.
+    awaits_keyframe: bool,
+    pub(super) clock_rate: u32,
+    pub(super) rewriter: Rewriter,
+    pub(super) reports: LegReports,
+    pub(super) extension_ids: ExtensionIds,
+    pub(super) codecs: ArrayVec<CodecMapping, CODECS_MAX>,
+    last_forwarded_at: Option<Timestamp>,
+    // What only some do.
+    pub(super) repeater: Repeater,
+    selector: Selector,
+    number: u32,
+    kind: MediaKind,
+    source: PublicationId,
+}
+
+/// Where a leg's numbers begin; from the caller's random source.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start {
+    /// Of the media. The upper bit is not used: the roll-over counter (RFC 3711 §3.3.1) must not
+    /// move while a receiver that lost the first packets still guesses it.
+    pub(crate) sequence_number: u16,
+    /// Of retransmissions; likewise.
+    pub(crate) rtx_sequence_number: u16,
+}
+
+/// How a packet leaves: what is decided, as a small value. The bytes follow from this and from the
+/// cached packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Forwarded {
+    /// Our extended sequence number: roll-over counter and sequence number, the SRTP index.
+    pub(crate) index: u64,
+    /// RTP timestamp.
+    pub(crate) timestamp: u32,
+    /// The subscriber's.
+    pub(crate) payload_type: u8,
+    /// The M bit.
+    pub(crate) marker: bool,
+    /// The leg has changed to another layer or source with this packet.
+    pub(crate) switched: bool,
+    /// What to write into a VP8 payload; none if it can stay as it is.
+    pub(crate) vp8: Option<Numbers>,
+}
+
+impl Leg {
+    /// A leg that has not been fed yet. The parameters are within their limits; what exceeds them
+    /// is left out.
+    pub(crate) fn new(parameters: &SubscribeParameters, start: Start) -> Self {
+        Self {
+            ssrc: parameters.ssrc,
+            target: None,
+            awaits_keyframe: false,
+            clock_rate: 0,
+            rewriter: Rewriter::new(first_index(start.sequence_number)),
+            reports: LegReports::default(),
+            extension_ids: ExtensionIds::new(parameters),
+            codecs: parameters.codecs.iter().copied().take(CODECS_MAX).collect(),
+            last_forwarded_at: None,
+            repeater: Repeater::new(
+                parameters.kind,
+                parameters.rtx_ssrc,
+                first_index(start.rtx_sequence_number),
+            ),
+            selector: Selector::new(parameters.selection),
+            number: parameters.number,
+            kind: parameters.kind,
+            source: parameters.source,
+        }
+    }
+
+    /// The subscription's number within its session.
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// What the media leaves under.
+    pub(crate) fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// What retransmissions leave under, if they have an SSRC of their own.
+    pub(crate) fn rtx_ssrc(&self) -> Option<u32> {
+        self.repeater.ssrc()
+    }
+
+    /// The layer that is being forwarded.
+    pub(crate) fn layer(&self) -> Option<u8> {
+        self.rewriter.source().map(|source| source.layer)
+    }
+
+    /// When a packet was forwarded last.
+    pub(crate) fn last_forwarded_at(&self) -> Option<Timestamp> {
+        self.last_forwarded_at
+    }
+
+    /// The figures of this leg.
+    pub(crate) fn reports(&self) -> &LegReports {
+        &self.reports
+    }
+
+    /// The layer whose key frame this leg waits for; it is to be asked for until that has come.
+    pub(crate) fn wants_keyframe(&self) -> Option<u8> {
+        let target = self.target.filter(|_| self.kind == MediaKind::Video)?;
+        (self.awaits_keyframe || self.layer() != Some(target)).then_some(target)
+    }
+
+    /// The layer of which the subscriber needs a key frame when it asks for one (PLI, FIR): what it
+    /// is to get, else what it gets.
+    pub(crate) fn keyframe_layer(&self) -> Option<u8> {
+        self.target.or_else(|| self.layer())
+    }
+
+    /// Chooses the layer anew, by how they are received now. To be called when the leg is fed, when
+    /// a layer begins or ceases to be received, and now and then (bit rates change).
+    pub(crate) fn select(&mut self, now: Timestamp, publication: &Publication) {
+        let layers: ArrayVec<LayerState, LAYERS_MAX> = publication
+            .layers()
+            .iter()
+            .map(|layer| LayerState {
+                rid: layer.rid(),
+                receiving: layer.receiving(now),
+                bit_rate: layer.bit_rate(now),
+            })
+            .collect();
+        self.selector.select(now, &layers);
+        self.target = self.selector.target();
+    }
+
+    /// Feeds the leg from `source` from now on, or from another of its layers; [`Self::select`]
+    /// comes next. What leaves stays continuous; another publication's video begins with a key
+    /// frame, until which nothing leaves.
+    pub(crate) fn resubscribe(
+        &mut self,
+        source: PublicationId,
+        codecs: &[CodecMapping],
+        selection: LayerSelection,
+    ) {
+        let codecs: ArrayVec<_, CODECS_MAX> = codecs.iter().copied().take(CODECS_MAX).collect();
+        // Other payload types would make repeated packets differ from the first ones.
+        if source != self.source || codecs != self.codecs {
+            self.rewriter.forget_sources();
+            self.selector.forget_target();
+            self.target = None;
+            self.awaits_keyframe = false;
+        }
+        self.source = source;
+        self.codecs = codecs;
+        self.selector.set_selection(selection);
+    }
+
+    /// Decides whether and how a packet of `layer` leaves.
+    ///
+    /// # Errors
+    /// [`DropReason::LayerNotSelected`], [`DropReason::AwaitingKeyframe`],
+    /// [`DropReason::CodecNotMapped`], or [`DropReason::PaddingOnly`]: the hole that such a packet
+    /// would leave is closed.
+    pub(crate) fn forward(
+        &mut self,
+        now: Timestamp,
+        layer: u8,
+        sequence_number: u64,
+        packet: &CachedPacket<'_>,
+    ) -> Result<Forwarded, DropReason> {
+        let source = Source {
+            layer,
+            stream: packet.stream,
+        };
+        let Some(payload_type) = self.payload_type(packet.payload_type) else {
+            self.rewriter.skip(source, sequence_number);
+            return Err(DropReason::CodecNotMapped);
+        };
+        if packet.is_padding_only() && self.rewriter.skip(source, sequence_number) {
+            return Err(DropReason::PaddingOnly);
+        }
+        let before = self.rewriter.source();
+        let rewritten = match self.rewriter.map(source, sequence_number, packet.info) {
+            Some(rewritten) => rewritten,
+            None => self.start(source, sequence_number, packet)?,
+        };
+        let switched = before.is_some() && before != self.rewriter.source();
+        self.clock_rate = packet.codec.clock_rate();
+        self.last_forwarded_at = Some(now);
+        Ok(forwarded(rewritten, payload_type, packet.marker, switched))
+    }
+
+    /// Starts to forward another source, if this packet is one to start with.
+    fn start(
+        &mut self,
+        source: Source,
+        sequence_number: u64,
+        packet: &CachedPacket<'_>,
+    ) -> Result<Rewritten, DropReason> {
+        if self.target != Some(source.layer) {
+            return Err(DropReason::LayerNotSelected);
+        }
+        if !packet.keyframe {
+            // The layer that is forwarded goes on as another stream.
+            self.awaits_keyframe |= self.layer() == Some(source.layer);
+            return Err(DropReason::AwaitingKeyframe);
+        }
+        self.awaits_keyframe = false;
+        Ok(self.rewriter.start(source, sequence_number, packet.info))
+    }
+
+    fn payload_type(&self, source_payload_type: u8) -> Option<u8> {
+        self.mapping(source_payload_type)
+            .map(|mapping| mapping.payload_type)
+    }
+
+    pub(super) fn mapping(&self, source_payload_type: u8) -> Option<&CodecMapping> {
+        self.codecs
+            .iter()
+            .find(|codec| codec.source_payload_type == source_payload_type)
+    }
+}
+
+pub(super) fn forwarded(
+    rewritten: Rewritten,
+    payload_type: u8,
+    marker: bool,
+    switched: bool,
+) -> Forwarded {
+    Forwarded {
+        index: rewritten.index,
+        timestamp: rewritten.timestamp,
+        payload_type,
+        marker,
+        switched,
+        vp8: rewritten.vp8,
+    }
+}
+
+/// The subscriber's id for each end-to-end header extension, by the extension's own number.
+///
+/// The mid extension is not carried: the server's descriptions announce each SSRC (`a=ssrc`), so a
+/// receiver needs no mid to know whose packet it is (RFC 8843 §9.2), and it would cost eight bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ExtensionIds([u8; EXTENSION_KINDS]);
+
+impl ExtensionIds {
+    fn new(parameters: &SubscribeParameters) -> Self {
+        let mut ids = [0; EXTENSION_KINDS];
+        for mapping in &parameters.extensions {
+            if let Some(id) = ids.get_mut(mapping.extension as usize)
+                && mapping.extension.is_end_to_end()
+            {
+                *id = mapping.id;
+            }
+        }
+        Self(ids)
+    }
+
+    /// None if the subscriber did not negotiate it.
+    pub(super) fn id(&self, extension: Extension) -> Option<u8> {
+        self.0
+            .get(extension as usize)
+            .copied()
+            .filter(|id| *id != 0)
+    }
+}
+
+/// RFC 3711 §3.3.1: the roll-over counter starts at zero.
+fn first_index(sequence_number: u16) -> u64 {
+    u64::from(sequence_number & 0x7fff)
+}
+
+/// Kinds of header extensions that there are.
+const EXTENSION_KINDS: usize = Extension::AbsoluteCaptureTime as usize + 1;

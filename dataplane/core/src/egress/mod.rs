@@ -1,0 +1,14 @@
+//! A subscribed leg: what one subscriber gets of one publication. A leg owns numbers, not bytes;
+//! the bytes stand once in the cache of their layer ([`crate::ingress::cache`]).
+
+pub(crate) mod leg;
+pub(crate) mod report;
+pub(crate) mod rewriter;
+pub(crate) mod rtx;
+pub(crate) mod selector;
+pub(crate) mod vp8;
+mod write;
+
+pub(crate) use self::leg::{Forwarded, Leg, Start};
+pub(crate) use self::rtx::Repeat;
+pub(crate) use self::write::{PayloadSource, Written};

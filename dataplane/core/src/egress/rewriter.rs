@@ -1,0 +1,321 @@
+//! Sequence numbers, timestamps and picture ids of a leg: continuous for its receiver, whatever
+//! happens to its source.
+//!
+//! # The mapping is a pure function
+//!
+//! The numbers of a leg are cut into *spans*. In a span, everything comes from one stream of one
+//! layer, and each number that leaves is a number that came plus a difference that is fixed when
+//! the span begins. No two spans share an outgoing number. So a packet that is sent again is the
+//! same to the last bit, however much later, or it is not sent at all. **That is a matter of
+//! security**: a packet sent again under its first SRTP index uses the same nonce, and AES-GCM and
+//! AES-CM lose their secrecy if another content is sealed with it.
+
+use arrayvec::ArrayVec;
+
+use super::vp8::{LastVp8, Vp8Deltas};
+use crate::ingress::cache::PacketInfo;
+use crate::ingress::report::ticks_of;
+use crate::rtp::payload::vp8::Numbers;
+use crate::rtp::seq::{nearest, timestamp_is_newer};
+use crate::time::{NtpTime, Timestamp};
+
+/// Where packets come from: numbers and timestamps of one source are one sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    /// Index into the layers of the publication.
+    pub(crate) layer: u8,
+    /// [`PacketInfo::stream`].
+    pub(crate) stream: u32,
+}
+
+/// The numbers that a packet leaves with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rewritten {
+    /// Our extended sequence number, which is the SRTP index.
+    pub(crate) index: u64,
+    /// RTP timestamp.
+    pub(crate) timestamp: u32,
+    /// What to write into a VP8 payload; none if it can stay as it is.
+    pub(crate) vp8: Option<Numbers>,
+}
+
+/// The numbers of one leg.
+#[derive(Debug)]
+pub(crate) struct Rewriter {
+    current: Option<Span>,
+    /// Of the current source: the newest number that was forwarded or skipped.
+    highest_in: u64,
+    /// The first number of ours that was never used.
+    next_index: u64,
+    newest: Option<Newest>,
+    vp8: LastVp8,
+    /// Spans that were left, oldest first.
+    left: ArrayVec<Span, SPANS_MAX>,
+}
+
+impl Rewriter {
+    /// A rewriter whose first packet leaves with `first_index`.
+    pub(crate) fn new(first_index: u64) -> Self {
+        Self {
+            current: None,
+            highest_in: 0,
+            next_index: first_index,
+            newest: None,
+            vp8: LastVp8::default(),
+            left: ArrayVec::new(),
+        }
+    }
+
+    /// What is being forwarded.
+    pub(crate) fn source(&self) -> Option<Source> {
+        self.current.map(|span| span.source)
+    }
+
+    /// What is added to the timestamps of the current source.
+    pub(crate) fn timestamp_delta(&self) -> Option<u32> {
+        self.current.map(|span| span.timestamp_delta)
+    }
+
+    /// The numbers of a packet that belongs to a span: the next one of the current source, or a
+    /// late one of any span. None if it belongs to none: another source, before the start of a span
+    /// or after its end.
+    pub(crate) fn map(
+        &mut self,
+        source: Source,
+        sequence_number: u64,
+        info: &PacketInfo,
+    ) -> Option<Rewritten> {
+        if let Some(span) = self.current
+            && span.source == source
+            && sequence_number > self.highest_in
+        {
+            let span = self.span_after_gap(span, sequence_number);
+            return Some(self.advance(span, sequence_number, info));
+        }
+        self.span_of(source, sequence_number)
+            .map(|span| span.rewrite(sequence_number, info))
+    }
+
+    /// Starts a span with this packet: its source is the current one from now on.
+    pub(crate) fn start(
+        &mut self,
+        source: Source,
+        sequence_number: u64,
+        info: &PacketInfo,
+    ) -> Rewritten {
+        self.leave(self.highest_in);
+        let span = Span {
+            source,
+            first_in: sequence_number,
+            last_in: u64::MAX,
+            first_index: self.next_index,
+            timestamp_delta: self.next_timestamp(info).wrapping_sub(info.timestamp),
+            vp8: info
+                .vp8
+                .map(|position| Vp8Deltas::following(self.vp8, &position))
+                .unwrap_or_default(),
+        };
+        self.current = Some(span);
+        self.advance(span, sequence_number, info)
+    }
+
+    /// A packet of the current source is dropped on purpose: the next one takes its place. Returns
+    /// false if that place cannot be closed any more, since newer packets have left: then the
+    /// packet must be forwarded after all, or its receiver would ask for it for ever.
+    pub(crate) fn skip(&mut self, source: Source, sequence_number: u64) -> bool {
+        let Some(span) = self.current.filter(|span| span.source == source) else {
+            return true;
+        };
+        if sequence_number <= self.highest_in {
+            return self.span_of(source, sequence_number).is_none();
+        }
+        let span = self.span_after_gap(span, sequence_number);
+        let first_index = span.index_of(sequence_number);
+        if sequence_number > span.first_in {
+            self.leave(sequence_number - 1);
+        }
+        self.current = Some(Span {
+            first_in: sequence_number + 1,
+            first_index,
+            ..span
+        });
+        self.highest_in = sequence_number;
+        self.next_index = first_index;
+        true
+    }
+
+    /// What was sent with this sequence number: the source, and its number there. None for numbers
+    /// that were not used yet, or whose span is forgotten.
+    pub(crate) fn reverse(&self, sequence_number: u16) -> Option<(Source, u64, u64)> {
+        let newest = self.next_index.checked_sub(1)?;
+        let index = nearest::<16>(newest, u64::from(sequence_number));
+        let current = self.current.map(|span| Span {
+            last_in: self.highest_in,
+            ..span
+        });
+        let mut spans = current.iter().chain(self.left.iter().rev());
+        let span = spans.find(|span| span.covers_index(index))?;
+        Some((
+            span.source,
+            span.first_in + (index - span.first_index),
+            index,
+        ))
+    }
+
+    /// Forgets all sources: another publication feeds the leg from now on, whose numbers have
+    /// nothing to do with those of the one before. What leaves stays continuous.
+    pub(crate) fn forget_sources(&mut self) {
+        self.current = None;
+        self.left.clear();
+    }
+
+    /// `span`, or if the packets missing before `sequence_number` are too many to be a hole, a new
+    /// one in which they are [`HOLE_MAX`]: receivers take a jump of half a cycle for one back.
+    fn span_after_gap(&mut self, span: Span, sequence_number: u64) -> Span {
+        if sequence_number - self.highest_in - 1 <= HOLE_MAX {
+            return span;
+        }
+        self.leave(self.highest_in);
+        let first_index = self.next_index + HOLE_MAX;
+        let span = Span {
+            first_in: sequence_number,
+            first_index,
+            ..span
+        };
+        self.current = Some(span);
+        span
+    }
+
+    /// The current span ends with the number `last_in`. One that has forwarded nothing is not kept.
+    fn leave(&mut self, last_in: u64) {
+        let Some(span) = self.current.take() else {
+            return;
+        };
+        if last_in < span.first_in {
+            return;
+        }
+        if self.left.is_full() {
+            self.left.remove(0);
+        }
+        self.left.push(Span { last_in, ..span });
+    }
+
+    /// Forwards the newest packet of the current span.
+    fn advance(&mut self, span: Span, sequence_number: u64, info: &PacketInfo) -> Rewritten {
+        let rewritten = span.rewrite(sequence_number, info);
+        self.highest_in = sequence_number;
+        self.next_index = rewritten.index + 1;
+        let newest = self.newest.map(|newest| newest.timestamp);
+        if newest.is_none_or(|newest| timestamp_is_newer(rewritten.timestamp, newest)) {
+            self.newest = Some(Newest {
+                timestamp: rewritten.timestamp,
+                received_at: info.received_at,
+                captured_at: info.captured_at,
+            });
+        }
+        if let Some(position) = &info.vp8 {
+            self.vp8.follow(span.vp8, position);
+        }
+        rewritten
+    }
+
+    /// The span that a packet belongs to which is not the newest.
+    fn span_of(&self, source: Source, sequence_number: u64) -> Option<Span> {
+        let current = self.current.map(|span| Span {
+            last_in: self.highest_in,
+            ..span
+        });
+        let mut spans = current.iter().chain(self.left.iter().rev());
+        spans
+            .find(|span| span.source == source && span.covers(sequence_number))
+            .copied()
+    }
+
+    /// The timestamp with which a new source goes on: as far ahead as its media was captured later,
+    /// where both sources' clocks are known, else as it came later. At least one tick ahead, since
+    /// two sources must not share a frame; at most [`ELAPSED_TICKS_MAX`].
+    fn next_timestamp(&self, info: &PacketInfo) -> u32 {
+        let Some(newest) = self.newest else {
+            return info.timestamp;
+        };
+        let rate = info.codec.clock_rate();
+        let elapsed = ticks_of(info.received_at.since(newest.received_at), rate);
+        let elapsed = elapsed.clamp(1, ELAPSED_TICKS_MAX);
+        let captured = newest
+            .captured_at
+            .zip(info.captured_at)
+            .and_then(|(before, now)| {
+                let ahead = i128::from(now.offset_from(before).cast_signed());
+                u64::try_from((ahead * i128::from(rate)) >> 32).ok()
+            });
+        let lead_max = elapsed + u64::from(rate) * LEAD_SECONDS_MAX;
+        let ahead = captured
+            .filter(|ahead| (1..=lead_max).contains(ahead))
+            .unwrap_or(elapsed);
+        newest
+            .timestamp
+            .wrapping_add(u32::try_from(ahead).unwrap_or(1))
+    }
+}
+
+/// A run of numbers with fixed differences.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    source: Source,
+    first_in: u64,
+    /// Inclusive; the highest of all while this is the current span.
+    last_in: u64,
+    first_index: u64,
+    timestamp_delta: u32,
+    vp8: Vp8Deltas,
+}
+
+impl Span {
+    /// Depends on nothing but the span and the packet: see the module's documentation.
+    fn rewrite(&self, sequence_number: u64, info: &PacketInfo) -> Rewritten {
+        Rewritten {
+            index: self.index_of(sequence_number),
+            timestamp: info.timestamp.wrapping_add(self.timestamp_delta),
+            vp8: info.vp8.and_then(|position| self.vp8.patch(&position)),
+        }
+    }
+
+    fn index_of(&self, sequence_number: u64) -> u64 {
+        self.first_index + (sequence_number - self.first_in)
+    }
+
+    fn covers(&self, sequence_number: u64) -> bool {
+        (self.first_in..=self.last_in).contains(&sequence_number)
+    }
+
+    fn covers_index(&self, index: u64) -> bool {
+        self.last_in >= self.first_in
+            && (self.first_index..=self.index_of(self.last_in)).contains(&index)
+    }
+}
+
+/// The newest frame that left.
+#[derive(Clone, Copy, Debug)]
+struct Newest {
+    timestamp: u32,
+    received_at: Timestamp,
+    captured_at: Option<NtpTime>,
+}
+
+/// Spans that are remembered. Older ones cannot be answered for any more.
+pub(crate) const SPANS_MAX: usize = 32;
+
+/// The longest hole that is handed on to the receiver: what a cache can fill. A longer one is cut
+/// down to this, so that the receiver still sees that something is missing.
+pub(crate) const HOLE_MAX: u64 = 1024;
+
+/// A new source's timestamps never jump further ahead than this, whatever time has passed.
+const ELAPSED_TICKS_MAX: u64 = 1 << 30;
+
+/// How much further ahead sender reports may put a new source than the time of its coming says.
+const LEAD_SECONDS_MAX: u64 = 1;
+
+const _: () = assert!(
+    HOLE_MAX < 1 << 15,
+    "a receiver must take it for a jump ahead"
+);

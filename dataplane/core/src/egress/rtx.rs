@@ -1,0 +1,157 @@
+//! Sending packets again: under the leg's retransmission SSRC (RFC 4588) where that was
+//! negotiated, else plainly.
+
+use core::time::Duration;
+
+use shared::counters::DropReason;
+use shared::protocol::MediaKind;
+
+use super::leg::{Forwarded, Leg, forwarded};
+use crate::ingress::{CachedPacket, Publication};
+use crate::time::Timestamp;
+
+/// A packet to send again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Repeat<'a> {
+    /// As it left the first time.
+    pub(crate) forwarded: Forwarded,
+    /// The packet in the cache.
+    pub(crate) packet: CachedPacket<'a>,
+    /// The numbers of the retransmission stream; none if the packet is sent again plainly, which
+    /// makes it the same to the last bit.
+    pub(crate) rtx: Option<RtxNumbers>,
+}
+
+/// The header of a retransmission (RFC 4588 §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RtxNumbers {
+    /// Of the retransmission stream.
+    pub(crate) ssrc: u32,
+    /// Extended sequence number of the retransmission stream, its SRTP index: a new one each time.
+    pub(crate) index: u64,
+    /// The subscriber's, bound to that of the media by `apt` (RFC 4588 §8.6).
+    pub(crate) payload_type: u8,
+}
+
+impl Leg {
+    /// A packet that the subscriber asks for again by the sequence number that it knows.
+    ///
+    /// # Errors
+    /// [`DropReason::RetransmissionMiss`] if the number was never used or the packet is gone,
+    /// [`DropReason::RetransmissionBudget`] if it was sent again within the last round trip, or
+    /// [`REPEATS_MAX`] times.
+    pub(crate) fn retransmit<'a>(
+        &mut self,
+        now: Timestamp,
+        publication: &'a Publication,
+        sequence_number: u16,
+    ) -> Result<Repeat<'a>, DropReason> {
+        let (source, number, index) = self
+            .rewriter
+            .reverse(sequence_number)
+            .ok_or(DropReason::RetransmissionMiss)?;
+        let packet = publication
+            .packet(source.layer, number)
+            .filter(|packet| packet.stream == source.stream)
+            .ok_or(DropReason::RetransmissionMiss)?;
+        let mapping = *self
+            .mapping(packet.payload_type)
+            .ok_or(DropReason::CodecNotMapped)?;
+        // The number lies in a span, so this changes nothing.
+        let rewritten = self
+            .rewriter
+            .map(source, number, packet.info)
+            .ok_or(DropReason::RetransmissionMiss)?;
+        self.repeater.spend(now, index, self.round_trip())?;
+        Ok(Repeat {
+            forwarded: forwarded(rewritten, mapping.payload_type, packet.marker, false),
+            packet,
+            rtx: self.repeater.numbers(mapping.rtx_payload_type),
+        })
+    }
+}
+
+/// The retransmission stream of a leg, and what was sent again lately.
+#[derive(Debug)]
+pub(crate) struct Repeater {
+    ssrc: Option<u32>,
+    next_index: u64,
+    /// By index modulo its length. A later packet takes the place of an earlier one, whose repeats
+    /// are forgotten then.
+    history: Vec<Repeated>,
+}
+
+impl Repeater {
+    /// Nothing sent again yet.
+    pub(super) fn new(kind: MediaKind, ssrc: Option<u32>, first_index: u64) -> Self {
+        let length = match kind {
+            MediaKind::Video => HISTORY_VIDEO,
+            MediaKind::Audio => HISTORY_AUDIO,
+        };
+        Self {
+            ssrc,
+            next_index: first_index,
+            history: vec![Repeated::default(); length],
+        }
+    }
+
+    pub(super) fn ssrc(&self) -> Option<u32> {
+        self.ssrc
+    }
+
+    /// Takes note of a repeat, if there may be one.
+    fn spend(
+        &mut self,
+        now: Timestamp,
+        index: u64,
+        round_trip: Option<Duration>,
+    ) -> Result<(), DropReason> {
+        let interval = round_trip.map_or(INTERVAL_MIN, |round_trip| round_trip.max(INTERVAL_MIN));
+        let length = self.history.len() as u64;
+        let place = usize::try_from(index.checked_rem(length).unwrap_or_default()).ok();
+        let repeated = place.and_then(|place| self.history.get_mut(place));
+        let repeated = repeated.ok_or(DropReason::RetransmissionBudget)?;
+        if repeated.index != index || repeated.count == 0 {
+            *repeated = Repeated {
+                index,
+                last_at: now,
+                count: 1,
+            };
+            return Ok(());
+        }
+        if repeated.count >= REPEATS_MAX || now.since(repeated.last_at) < interval {
+            return Err(DropReason::RetransmissionBudget);
+        }
+        repeated.count += 1;
+        repeated.last_at = now;
+        Ok(())
+    }
+
+    fn numbers(&mut self, payload_type: Option<u8>) -> Option<RtxNumbers> {
+        let (ssrc, payload_type) = (self.ssrc?, payload_type?);
+        let index = self.next_index;
+        self.next_index += 1;
+        Some(RtxNumbers {
+            ssrc,
+            index,
+            payload_type,
+        })
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Repeated {
+    index: u64,
+    last_at: Timestamp,
+    count: u8,
+}
+
+/// How often one packet is sent again.
+pub(crate) const REPEATS_MAX: u8 = 10;
+
+/// Repeats of one packet are never closer than this.
+const INTERVAL_MIN: Duration = Duration::from_millis(5);
+
+/// Packets whose repeats are remembered: 6 KiB for a video leg, 1.5 KiB for an audio leg.
+const HISTORY_VIDEO: usize = 256;
+const HISTORY_AUDIO: usize = 64;

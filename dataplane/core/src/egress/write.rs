@@ -1,0 +1,168 @@
+//! Writing what was decided: a header into the slot, and the payload too if it must differ from
+//! what the cache holds.
+
+use super::leg::{Forwarded, Leg};
+use super::rtx::{Repeat, RtxNumbers};
+use crate::ingress::{CachedPacket, OSN_BYTES};
+use crate::rtp::OutgoingHeader;
+use crate::rtp::payload::vp8;
+
+/// A packet that stands in a slot and waits to be sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Written<'a> {
+    /// What it is sealed for.
+    pub(crate) ssrc: u32,
+    /// Its SRTP index.
+    pub(crate) index: u64,
+    /// Bytes of the RTP header at the start of the slot.
+    pub(crate) header_len: usize,
+    /// Where the payload is.
+    pub(crate) payload: PayloadSource<'a>,
+}
+
+/// Where the payload of a written packet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PayloadSource<'a> {
+    /// In the cache as it is: to be sealed out of place, behind the header.
+    Shared(&'a [u8]),
+    /// In the slot, behind the header: to be sealed in place. Header and payload have this many
+    /// bytes together.
+    InSlot(usize),
+}
+
+impl Written<'_> {
+    /// Bytes of header and payload.
+    pub(crate) fn len(&self) -> usize {
+        match self.payload {
+            PayloadSource::Shared(payload) => self.header_len + payload.len(),
+            PayloadSource::InSlot(len) => len,
+        }
+    }
+}
+
+impl Leg {
+    /// Writes a packet that [`Leg::forward`] let through, and counts it as sent. The same arguments
+    /// always give the same bytes. None if `out` is too small.
+    pub(crate) fn write<'a>(
+        &mut self,
+        forwarded: &Forwarded,
+        packet: &CachedPacket<'a>,
+        out: &mut [u8],
+    ) -> Option<Written<'a>> {
+        let written = self.write_plain(forwarded, packet, out)?;
+        let len = written.len();
+        self.reports.sent(len, len - written.header_len);
+        Some(written)
+    }
+
+    /// Writes a packet that is sent again. None if `out` is too small.
+    pub(crate) fn write_repeat<'a>(
+        &self,
+        repeat: &Repeat<'a>,
+        out: &mut [u8],
+    ) -> Option<Written<'a>> {
+        match &repeat.rtx {
+            None => self.write_plain(&repeat.forwarded, &repeat.packet, out),
+            Some(rtx) => self.write_rtx(&repeat.forwarded, rtx, &repeat.packet, out),
+        }
+    }
+
+    fn write_plain<'a>(
+        &self,
+        forwarded: &Forwarded,
+        packet: &CachedPacket<'a>,
+        out: &mut [u8],
+    ) -> Option<Written<'a>> {
+        let header = OutgoingHeader {
+            marker: forwarded.marker,
+            payload_type: forwarded.payload_type,
+            sequence_number: wire(forwarded.index),
+            timestamp: forwarded.timestamp,
+            ssrc: self.ssrc,
+        };
+        let header_len = self.write_header(&header, packet, out)?;
+        let payload = if forwarded.vp8.is_none() {
+            PayloadSource::Shared(packet.payload())
+        } else {
+            let copied = write_payload(forwarded, packet, out.get_mut(header_len..)?)?;
+            PayloadSource::InSlot(header_len + copied)
+        };
+        Some(Written {
+            ssrc: self.ssrc,
+            index: forwarded.index,
+            header_len,
+            payload,
+        })
+    }
+
+    /// RFC 4588 §4: the original sequence number, then the payload as it was first sent.
+    fn write_rtx<'a>(
+        &self,
+        forwarded: &Forwarded,
+        rtx: &RtxNumbers,
+        packet: &CachedPacket<'_>,
+        out: &mut [u8],
+    ) -> Option<Written<'a>> {
+        let header = OutgoingHeader {
+            marker: forwarded.marker,
+            payload_type: rtx.payload_type,
+            sequence_number: wire(rtx.index),
+            timestamp: forwarded.timestamp,
+            ssrc: rtx.ssrc,
+        };
+        let header_len = self.write_header(&header, packet, out)?;
+        let (number, rest) = out
+            .get_mut(header_len..)?
+            .split_first_chunk_mut::<OSN_BYTES>()?;
+        *number = wire(forwarded.index).to_be_bytes();
+        let copied = write_payload(forwarded, packet, rest)?;
+        let payload = PayloadSource::InSlot(header_len + OSN_BYTES + copied);
+        Some(Written {
+            ssrc: rtx.ssrc,
+            index: rtx.index,
+            header_len,
+            payload,
+        })
+    }
+
+    fn write_header(
+        &self,
+        header: &OutgoingHeader,
+        packet: &CachedPacket<'_>,
+        out: &mut [u8],
+    ) -> Option<usize> {
+        let ids = self.extension_ids;
+        let extensions = packet
+            .extensions()
+            .filter_map(move |(extension, data)| Some((ids.id(extension)?, data)));
+        header.write(extensions, out)
+    }
+}
+
+/// Copies the payload with the numbers of this leg and returns its length.
+fn write_payload(
+    forwarded: &Forwarded,
+    packet: &CachedPacket<'_>,
+    out: &mut [u8],
+) -> Option<usize> {
+    let payload = packet.payload();
+    let (written, rest) = match (forwarded.vp8, packet.vp8) {
+        (Some(numbers), Some(position)) => {
+            let written = vp8::rewrite(&position.descriptor, &numbers, out)?;
+            (written, payload.get(position.descriptor.len()..)?)
+        }
+        _ => (0, payload),
+    };
+    out.get_mut(written..written + rest.len())?
+        .copy_from_slice(rest);
+    Some(written + rest.len())
+}
+
+/// The lower 16 bits, as they stand in a packet.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the lower 16 bits are what is asked for"
+)]
+fn wire(index: u64) -> u16 {
+    index as u16
+}

@@ -1,0 +1,401 @@
+//! The packets of one layer, kept once for all of its legs.
+
+use core::ops::{Deref, Range};
+
+use shared::protocol::{Codec, Extension, MediaKind};
+
+use crate::relay::Formats;
+use crate::rtp::payload::{starts_keyframe, vp8};
+use crate::rtp::seq::nearest;
+use crate::rtp::{RtpError, RtpHeader};
+use crate::time::{NtpTime, Timestamp};
+
+/// What legs need to know of a packet again and again, so that none of them parses anything.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PacketInfo {
+    /// When it came to the shard that owns the publication.
+    pub(crate) received_at: Timestamp,
+    /// When its media was captured, in the server's NTP time; none while the publisher has not
+    /// said how its timestamps map to time.
+    pub(crate) captured_at: Option<NtpTime>,
+    /// As the publisher sent it.
+    pub(crate) timestamp: u32,
+    /// As the publisher sent it.
+    pub(crate) ssrc: u32,
+    /// Counts the streams of the layer: another one has other numbers and timestamps.
+    pub(crate) stream: u32,
+    /// As the publisher sent it.
+    pub(crate) payload_type: u8,
+    /// What the payload type means.
+    pub(crate) codec: Codec,
+    /// The M bit.
+    pub(crate) marker: bool,
+    /// Whether a decoder can start here: the first packet of a key frame, or any of audio.
+    pub(crate) keyframe: bool,
+    /// The numbers of a VP8 payload.
+    pub(crate) vp8: Option<Vp8Position>,
+    payload_start: u16,
+    payload_end: u16,
+    extensions: [ExtensionData; END_TO_END_MAX],
+    extension_count: u8,
+}
+
+/// Where a packet stands in a VP8 stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Vp8Position {
+    /// As it stands in the payload.
+    pub(crate) descriptor: vp8::Descriptor,
+    /// The picture id with 15 bits, also where the publisher counts with 7.
+    pub(crate) picture_id: u16,
+}
+
+impl Vp8Position {
+    /// Widens a picture id of 7 bits to the one nearest to `newest`, which it then moves.
+    pub(crate) fn widen(&mut self, newest: &mut Option<u16>) {
+        let Some(own) = self.descriptor.picture_id else {
+            return;
+        };
+        if !self.descriptor.picture_id_is_long
+            && let Some(newest) = *newest
+        {
+            let reference = u64::from(newest) + PICTURE_ID_CYCLE;
+            let nearest = nearest::<7>(reference, u64::from(own)) % PICTURE_ID_CYCLE;
+            self.picture_id = u16::try_from(nearest).unwrap_or_default();
+        }
+        if newest.is_none_or(|newest| is_newer_picture(self.picture_id, newest)) {
+            *newest = Some(self.picture_id);
+        }
+    }
+}
+
+/// Whether the picture id `a` comes after `b`, both modulo 2^15.
+pub(crate) fn is_newer_picture(a: u16, b: u16) -> bool {
+    let ahead = a.wrapping_sub(b) & 0x7fff;
+    ahead != 0 && ahead < 0x4000
+}
+
+impl PacketInfo {
+    /// Reads what is needed of an opened packet.
+    ///
+    /// # Errors
+    /// If the padding lies, or the packet is longer than any datagram.
+    pub(crate) fn read(
+        received_at: Timestamp,
+        header: &RtpHeader,
+        packet: &[u8],
+        codec: Codec,
+        formats: &Formats,
+    ) -> Result<Self, RtpError> {
+        let payload = header.payload(packet)?;
+        let length = |bytes: usize| u16::try_from(bytes).map_err(|_| RtpError::Truncated);
+        let descriptor = if codec == Codec::Vp8 {
+            vp8::Descriptor::parse(payload)
+        } else {
+            None
+        };
+        let mut info = Self {
+            received_at,
+            captured_at: None,
+            timestamp: header.timestamp,
+            ssrc: header.ssrc,
+            stream: 0,
+            payload_type: header.payload_type,
+            codec,
+            marker: header.marker,
+            keyframe: starts_keyframe(codec, payload),
+            vp8: descriptor.map(|descriptor| Vp8Position {
+                descriptor,
+                picture_id: descriptor.picture_id.unwrap_or_default(),
+            }),
+            payload_start: length(header.len())?,
+            payload_end: length(header.len() + payload.len())?,
+            extensions: [ExtensionData::NONE; END_TO_END_MAX],
+            extension_count: 0,
+        };
+        info.read_extensions(header, packet, formats);
+        Ok(info)
+    }
+
+    /// Whether there is nothing to forward.
+    pub(crate) fn is_padding_only(&self) -> bool {
+        self.payload_start == self.payload_end
+    }
+
+    /// Where the payload stands in the packet, without padding.
+    pub(crate) fn payload(&self) -> Range<usize> {
+        usize::from(self.payload_start)..usize::from(self.payload_end)
+    }
+
+    /// Bytes of the payload, without padding.
+    pub(crate) fn payload_len(&self) -> usize {
+        usize::from(self.payload_end - self.payload_start)
+    }
+
+    /// The end-to-end header extensions of `packet`, which this was read from.
+    pub(crate) fn extensions<'a>(
+        &self,
+        packet: &'a [u8],
+    ) -> impl Iterator<Item = (Extension, &'a [u8])> + Clone {
+        let known = self
+            .extensions
+            .into_iter()
+            .take(usize::from(self.extension_count));
+        known.filter_map(|data| {
+            let start = usize::from(data.start);
+            Some((
+                data.extension,
+                packet.get(start..start + usize::from(data.length))?,
+            ))
+        })
+    }
+
+    /// Notes where the end-to-end extensions stand. One that comes twice counts once, so the list
+    /// cannot overflow: there are only so many of them.
+    fn read_extensions(&mut self, header: &RtpHeader, packet: &[u8], formats: &Formats) {
+        for (id, data) in header.extensions(packet) {
+            let Some(extension) = formats.extension(id).filter(|known| known.is_end_to_end())
+            else {
+                continue;
+            };
+            let mut known = self
+                .extensions
+                .iter()
+                .take(usize::from(self.extension_count));
+            if known.any(|known| known.extension == extension) {
+                continue;
+            }
+            let start = data.as_ptr().addr().saturating_sub(packet.as_ptr().addr());
+            let (Ok(start), Ok(length)) = (u16::try_from(start), u8::try_from(data.len())) else {
+                continue;
+            };
+            if let Some(slot) = self.extensions.get_mut(usize::from(self.extension_count)) {
+                *slot = ExtensionData {
+                    extension,
+                    start,
+                    length,
+                };
+                self.extension_count += 1;
+            }
+        }
+    }
+}
+
+/// A packet in the cache.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CachedPacket<'a> {
+    /// Header and payload. Padding is cut off, and the header's P bit says so.
+    pub(crate) bytes: &'a [u8],
+    /// What is known of it.
+    pub(crate) info: &'a PacketInfo,
+}
+
+impl<'a> CachedPacket<'a> {
+    /// The payload without padding.
+    pub(crate) fn payload(&self) -> &'a [u8] {
+        self.bytes.get(self.info.payload()).unwrap_or_default()
+    }
+
+    /// The end-to-end header extensions.
+    pub(crate) fn extensions(&self) -> impl Iterator<Item = (Extension, &'a [u8])> + Clone {
+        self.info.extensions(self.bytes)
+    }
+}
+
+impl Deref for CachedPacket<'_> {
+    type Target = PacketInfo;
+
+    fn deref(&self) -> &PacketInfo {
+        self.info
+    }
+}
+
+/// The latest packets of one layer: a ring of bytes, and a ring of slots by sequence number.
+///
+/// A packet is found until its slot is taken by a later one, or its bytes are overwritten. Memory
+/// is taken at the first packet and never grows: [`VIDEO_BYTES`] and [`VIDEO_PACKETS`] slots, or
+/// [`AUDIO_BYTES`] and [`AUDIO_PACKETS`] slots.
+#[derive(Debug)]
+pub(crate) struct PacketCache {
+    kind: MediaKind,
+    bytes: Vec<u8>,
+    slots: Vec<Option<Slot>>,
+    /// Bytes that were ever written, gaps at the end of the ring included. Where the next packet
+    /// goes is this modulo the ring's size.
+    written: u64,
+}
+
+impl PacketCache {
+    /// An empty cache that owns no memory yet.
+    pub(crate) fn new(kind: MediaKind) -> Self {
+        Self {
+            kind,
+            bytes: Vec::new(),
+            slots: Vec::new(),
+            written: 0,
+        }
+    }
+
+    /// Keeps an opened packet, which `info` was read from, without its padding. Returns false, and
+    /// keeps nothing, if it is larger than a packet may be.
+    pub(crate) fn insert(&mut self, sequence_number: u64, info: PacketInfo, packet: &[u8]) -> bool {
+        let Some(packet) = packet.get(..info.payload().end) else {
+            return false;
+        };
+        if self.slots.is_empty() {
+            self.allocate();
+        }
+        let Some(start) = self.reserve(packet.len()) else {
+            return false;
+        };
+        let range = self.range(start, packet.len());
+        let (Some(room), Ok(length)) = (self.bytes.get_mut(range), u16::try_from(packet.len()))
+        else {
+            return false;
+        };
+        room.copy_from_slice(packet);
+        if let Some(flags) = room.first_mut() {
+            *flags &= !PADDING_BIT;
+        }
+        let index = self.slot_index(sequence_number);
+        if let Some(slot) = self.slots.get_mut(index) {
+            *slot = Some(Slot {
+                sequence_number,
+                start,
+                length,
+                info,
+            });
+        }
+        true
+    }
+
+    /// The packet with this extended sequence number, if it is still there.
+    pub(crate) fn packet(&self, sequence_number: u64) -> Option<CachedPacket<'_>> {
+        let slot = self.slot(sequence_number)?;
+        // Its bytes are whole as long as the writer is not more than a ring ahead of their start.
+        if self.written - slot.start > self.bytes.len() as u64 {
+            return None;
+        }
+        let bytes = self
+            .bytes
+            .get(self.range(slot.start, usize::from(slot.length)))?;
+        Some(CachedPacket {
+            bytes,
+            info: &slot.info,
+        })
+    }
+
+    /// Whether this packet came already. Stays true when its bytes are gone, until its slot is
+    /// taken.
+    pub(crate) fn contains(&self, sequence_number: u64) -> bool {
+        self.slot(sequence_number).is_some()
+    }
+
+    /// How many packets back from the newest a slot is kept.
+    pub(crate) fn packets_max(&self) -> u64 {
+        match self.kind {
+            MediaKind::Video => VIDEO_PACKETS,
+            MediaKind::Audio => AUDIO_PACKETS,
+        }
+    }
+
+    fn allocate(&mut self) {
+        let (bytes, packets) = match self.kind {
+            MediaKind::Video => (VIDEO_BYTES, VIDEO_PACKETS),
+            MediaKind::Audio => (AUDIO_BYTES, AUDIO_PACKETS),
+        };
+        self.bytes = vec![0; bytes];
+        self.slots = (0..packets).map(|_| None).collect();
+    }
+
+    /// Takes `length` bytes in one piece and returns where they start, counted like `written`.
+    fn reserve(&mut self, length: usize) -> Option<u64> {
+        if length > PACKET_BYTES_MAX {
+            return None;
+        }
+        let size = self.bytes.len() as u64;
+        let length = length as u64;
+        let left = size - self.written.checked_rem(size)?;
+        let start = if left < length {
+            self.written + left
+        } else {
+            self.written
+        };
+        self.written = start + length;
+        Some(start)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "less than the ring's size")]
+    fn range(&self, start: u64, length: usize) -> Range<usize> {
+        let start = start
+            .checked_rem(self.bytes.len() as u64)
+            .unwrap_or_default() as usize;
+        start..start + length
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "less than the number of slots"
+    )]
+    fn slot_index(&self, sequence_number: u64) -> usize {
+        sequence_number
+            .checked_rem(self.slots.len() as u64)
+            .unwrap_or_default() as usize
+    }
+
+    fn slot(&self, sequence_number: u64) -> Option<&Slot> {
+        let slot = self.slots.get(self.slot_index(sequence_number))?.as_ref()?;
+        (slot.sequence_number == sequence_number).then_some(slot)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    sequence_number: u64,
+    /// Counted like [`PacketCache::written`].
+    start: u64,
+    length: u16,
+    info: PacketInfo,
+}
+
+/// Where one header extension's data stands in a packet.
+#[derive(Clone, Copy, Debug)]
+struct ExtensionData {
+    extension: Extension,
+    start: u16,
+    length: u8,
+}
+
+impl ExtensionData {
+    /// An unused place.
+    const NONE: Self = Self {
+        extension: Extension::Mid,
+        start: 0,
+        length: 0,
+    };
+}
+
+/// Picture ids of VP8 count modulo this (RFC 7741 §4.2).
+const PICTURE_ID_CYCLE: u64 = 1 << 15;
+
+/// P: padding follows the payload (RFC 3550 §5.1).
+const PADDING_BIT: u8 = 0x20;
+
+/// End-to-end extensions that there are ([`Extension::is_end_to_end`]).
+const END_TO_END_MAX: usize = 8;
+
+/// The largest packet that is kept: above every MTU that media is sent with.
+pub(crate) const PACKET_BYTES_MAX: usize = 2048;
+
+/// Bytes kept of a video layer: 1.6 s at 2.5 Mb/s.
+pub(crate) const VIDEO_BYTES: usize = 512 * 1024;
+/// Slots of a video layer: about 110 KiB. 1024 packets of 512 bytes fill the bytes too.
+pub(crate) const VIDEO_PACKETS: u64 = 1024;
+/// Bytes kept of an audio track: 2.5 s at 100 kb/s.
+pub(crate) const AUDIO_BYTES: usize = 32 * 1024;
+/// Slots of an audio track: 2.5 s of 20 ms each.
+pub(crate) const AUDIO_PACKETS: u64 = 128;
+
+const _: () = assert!(
+    PACKET_BYTES_MAX * 8 <= AUDIO_BYTES,
+    "a packet is small against the ring"
+);

@@ -1,0 +1,363 @@
+//! One encoding of a published track: its numbers, its packets, its figures.
+
+use core::time::Duration;
+
+use shared::counters::DropReason;
+use shared::protocol::{MediaKind, Rid};
+
+use super::Accepted;
+use super::cache::{CachedPacket, PacketCache, PacketInfo};
+use super::keyframe::{KeyframeMethod, KeyframeRequester};
+use super::nack::{Gap, MissingPackets};
+use super::report::{ClockMapping, Reception};
+use crate::rtcp::ReportBlock;
+use crate::rtp::SequenceExtender;
+use crate::time::{NtpTime, Timestamp};
+
+/// How a packet came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Under the SSRC of the media.
+    Media,
+    /// Unwrapped from a retransmission (RFC 4588).
+    Retransmission,
+}
+
+/// Whether lost packets are asked for again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repair {
+    /// Generic NACK was negotiated (RFC 4585 §6.2.1).
+    Nack,
+    /// It was not, or another shard does it.
+    None,
+}
+
+/// What a layer is made with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LayerConfig {
+    /// Audio or video.
+    pub(crate) kind: MediaKind,
+    /// Of the encoding, in simulcast.
+    pub(crate) rid: Option<Rid>,
+    /// From `a=ssrc`, where given.
+    pub(crate) ssrc: Option<u32>,
+    /// Whether lost packets are asked for again.
+    pub(crate) repair: Repair,
+    /// How a key frame is asked for.
+    pub(crate) keyframe_method: KeyframeMethod,
+}
+
+/// One encoding of a published track.
+///
+/// Its extended sequence numbers only ever name one packet, also when the publisher changes its
+/// SSRC: they go on in a higher cycle then, in a new *stream*. That is what lets legs answer for a
+/// number with the same bytes for ever.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    kind: MediaKind,
+    rid: Option<Rid>,
+    repair: Repair,
+    cache: PacketCache,
+    /// Of the present stream.
+    ssrc: Option<u32>,
+    extender: SequenceExtender,
+    /// What is added to the extender's numbers: whole cycles.
+    offset: u64,
+    /// Counts streams.
+    stream: u32,
+    highest: Option<u64>,
+    picture_id: Option<u16>,
+    missing: MissingPackets,
+    reception: Reception,
+    /// Requests for key frames of this layer.
+    pub(crate) keyframes: KeyframeRequester,
+    mapping: Option<ClockMapping>,
+    rate: RateMeter,
+    last_packet_at: Option<Timestamp>,
+    packets: u64,
+    bytes: u64,
+    packets_lost: u64,
+}
+
+impl Layer {
+    /// A layer of which nothing came yet.
+    pub(crate) fn new(config: LayerConfig) -> Self {
+        Self {
+            kind: config.kind,
+            rid: config.rid,
+            repair: config.repair,
+            cache: PacketCache::new(config.kind),
+            ssrc: config.ssrc,
+            extender: SequenceExtender::new(),
+            offset: 0,
+            stream: 0,
+            highest: None,
+            picture_id: None,
+            missing: MissingPackets::default(),
+            reception: Reception::default(),
+            keyframes: KeyframeRequester::new(config.keyframe_method),
+            mapping: None,
+            rate: RateMeter::default(),
+            last_packet_at: None,
+            packets: 0,
+            bytes: 0,
+            packets_lost: 0,
+        }
+    }
+
+    /// Takes an opened packet that came from the publisher itself.
+    pub(crate) fn accept(
+        &mut self,
+        sequence_number: u16,
+        info: PacketInfo,
+        packet: &[u8],
+        origin: Origin,
+    ) -> Result<Accepted, DropReason> {
+        if origin == Origin::Media && self.ssrc != Some(info.ssrc) {
+            self.ssrc = Some(info.ssrc);
+            self.start_stream();
+        }
+        let extended = self.offset + self.extender.peek(sequence_number);
+        let accepted = self.insert(extended, info, packet, origin)?;
+        self.extender.extend(sequence_number);
+        if origin == Origin::Media {
+            let rate = info.codec.clock_rate();
+            self.reception
+                .packet(info.received_at, extended, info.timestamp, rate);
+        }
+        Ok(accepted)
+    }
+
+    /// Takes an opened packet whose extended sequence number is known.
+    pub(crate) fn insert(
+        &mut self,
+        sequence_number: u64,
+        info: PacketInfo,
+        packet: &[u8],
+        origin: Origin,
+    ) -> Result<Accepted, DropReason> {
+        if self.is_too_late(sequence_number) {
+            return Err(DropReason::TooLate);
+        }
+        if self.cache.contains(sequence_number) {
+            return Err(DropReason::Duplicate);
+        }
+        let info = self.complete(sequence_number, info);
+        if !self.cache.insert(sequence_number, info, packet) {
+            return Err(DropReason::TooLarge);
+        }
+        let resumed = !self.receiving(info.received_at);
+        self.count(info.received_at, packet.len());
+        self.follow(info.received_at, sequence_number);
+        let keyframe = info.keyframe && self.kind == MediaKind::Video;
+        if keyframe {
+            self.keyframes.arrived();
+        }
+        let recovered = origin == Origin::Retransmission;
+        Ok(Accepted {
+            sequence_number,
+            keyframe,
+            resumed,
+            recovered,
+        })
+    }
+
+    /// The packet with this extended sequence number, while it is kept.
+    pub(crate) fn packet(&self, sequence_number: u64) -> Option<CachedPacket<'_>> {
+        self.cache.packet(sequence_number)
+    }
+
+    /// Of the encoding, in simulcast.
+    pub(crate) fn rid(&self) -> Option<Rid> {
+        self.rid
+    }
+
+    /// What the publisher sends it under, as far as that is known.
+    pub(crate) fn ssrc(&self) -> Option<u32> {
+        self.ssrc
+    }
+
+    /// Which stream is the present one: [`PacketInfo::stream`].
+    pub(crate) fn stream(&self) -> u32 {
+        self.stream
+    }
+
+    /// Whether a packet came within the last [`RECEIVING_TIMEOUT`].
+    pub(crate) fn receiving(&self, now: Timestamp) -> bool {
+        self.last_packet_at
+            .is_some_and(|at| now.since(at) < RECEIVING_TIMEOUT)
+    }
+
+    /// Bits a second over the last second or so, headers included.
+    pub(crate) fn bit_rate(&self, now: Timestamp) -> u64 {
+        self.rate.bit_rate(now)
+    }
+
+    /// Packets that came, repairs included.
+    pub(crate) fn packets(&self) -> u64 {
+        self.packets
+    }
+
+    /// Bytes of those packets, RTP headers included.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Packets that never came, not even as a repair.
+    pub(crate) fn packets_lost(&self) -> u64 {
+        self.packets_lost
+    }
+
+    /// How RTP timestamps map to time, once the publisher has said so.
+    pub(crate) fn clock_mapping(&self) -> Option<ClockMapping> {
+        self.mapping
+    }
+
+    /// Takes the publisher's sender report: `reported` is its NTP time as it stands there (for the
+    /// receiver report), `mapping` the same in the server's NTP time.
+    pub(crate) fn sender_report(
+        &mut self,
+        now: Timestamp,
+        reported: NtpTime,
+        mapping: ClockMapping,
+    ) {
+        self.reception.sender_report(now, reported);
+        self.mapping = Some(mapping);
+    }
+
+    /// Takes the mapping alone, as another shard tells it.
+    pub(crate) fn set_clock_mapping(&mut self, mapping: ClockMapping) {
+        self.mapping = Some(mapping);
+    }
+
+    /// The block for the next receiver report; none before the first packet.
+    pub(crate) fn report_block(&mut self, now: Timestamp) -> Option<ReportBlock> {
+        let ssrc = self.ssrc?;
+        self.reception.report_block(now, ssrc)
+    }
+
+    /// The packets to ask the publisher for now (RFC 4585 §6.2.1).
+    pub(crate) fn missing(&mut self) -> &mut MissingPackets {
+        &mut self.missing
+    }
+
+    fn is_too_late(&self, sequence_number: u64) -> bool {
+        self.highest.is_some_and(|highest| {
+            sequence_number.saturating_add(self.cache.packets_max()) <= highest
+        })
+    }
+
+    /// From now on the numbers are others. They go on two cycles higher, so that a late packet of
+    /// the new stream's first cycle cannot take a number of the old one.
+    fn start_stream(&mut self) {
+        if let Some(highest) = self.highest {
+            self.offset = (highest | 0xffff) + 1;
+            self.extender = SequenceExtender::new();
+            self.missing.clear();
+            self.reception = Reception::default();
+            self.mapping = None;
+        }
+    }
+
+    /// Adds to `info` what the packet alone does not tell.
+    fn complete(&mut self, sequence_number: u64, mut info: PacketInfo) -> PacketInfo {
+        // Within a stream a number is never half a cycle ahead: [`SequenceExtender`].
+        if self
+            .highest
+            .is_some_and(|highest| sequence_number.saturating_sub(highest) >= STREAM_DISTANCE)
+        {
+            self.stream = self.stream.wrapping_add(1);
+            self.picture_id = None;
+        }
+        info.stream = self.stream;
+        let rate = info.codec.clock_rate();
+        info.captured_at = self
+            .mapping
+            .map(|mapping| mapping.ntp_of(info.timestamp, rate));
+        if let Some(vp8) = &mut info.vp8 {
+            vp8.widen(&mut self.picture_id);
+        }
+        info
+    }
+
+    fn count(&mut self, now: Timestamp, bytes: usize) {
+        self.last_packet_at = self.last_packet_at.max(Some(now));
+        self.packets += 1;
+        self.bytes += bytes as u64;
+        self.rate.add(now, bytes as u64);
+    }
+
+    /// Moves the highest number, and takes note of gaps before it.
+    fn follow(&mut self, now: Timestamp, sequence_number: u64) {
+        let Some(highest) = self.highest else {
+            self.highest = Some(sequence_number);
+            return;
+        };
+        if sequence_number < highest {
+            self.packets_lost = self.packets_lost.saturating_sub(1);
+            self.missing.arrived(sequence_number);
+            return;
+        }
+        self.highest = Some(sequence_number);
+        if sequence_number - highest >= STREAM_DISTANCE {
+            return;
+        }
+        self.packets_lost += sequence_number - highest - 1;
+        if self.repair == Repair::Nack
+            && self.missing.gap(now, highest, sequence_number) == Gap::TooLarge
+        {
+            self.keyframes.need();
+        }
+    }
+}
+
+/// Bytes of the present second and of the one before.
+#[derive(Clone, Copy, Debug, Default)]
+struct RateMeter {
+    started_at: Timestamp,
+    bytes: u64,
+    bytes_before: u64,
+}
+
+impl RateMeter {
+    fn add(&mut self, now: Timestamp, bytes: u64) {
+        *self = self.moved_to(now);
+        self.bytes += bytes;
+    }
+
+    fn bit_rate(self, now: Timestamp) -> u64 {
+        let meter = self.moved_to(now);
+        // A source that has just begun is judged by what came so far.
+        meter.bytes_before.max(meter.bytes) * 8
+    }
+
+    fn moved_to(self, now: Timestamp) -> Self {
+        let elapsed = now.since(self.started_at);
+        if elapsed < RATE_WINDOW {
+            self
+        } else if elapsed < RATE_WINDOW * 2 {
+            let started_at = self.started_at + RATE_WINDOW;
+            Self {
+                started_at,
+                bytes: 0,
+                bytes_before: self.bytes,
+            }
+        } else {
+            Self {
+                started_at: now,
+                bytes: 0,
+                bytes_before: 0,
+            }
+        }
+    }
+}
+
+/// How long a layer counts as received after its last packet. Opus in discontinuous transmission
+/// still sends a packet every 400 ms.
+pub(crate) const RECEIVING_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the bit rate is measured over.
+const RATE_WINDOW: Duration = Duration::from_secs(1);
+
+/// A number so far ahead belongs to another stream of the layer.
+const STREAM_DISTANCE: u64 = 1 << 15;
