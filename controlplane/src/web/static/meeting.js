@@ -82,6 +82,7 @@ export class Meeting extends EventTarget {
       member: this.member,
       sessionId: this.#call?.sessionId ?? null,
       connection: this.#call?.state ?? 'closed',
+      serverCandidates: this.#call?.serverCandidates() ?? [],
       remotes: Array.from(this.remotes.values(), ({ stream, ...plain }) => plain),
       report,
     };

@@ -1,0 +1,82 @@
+// A test with a server and a browser that are always ended, and told about when it fails.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { inbound, launchBrowser, Tab } from './browser.mjs';
+import { Server } from './server.mjs';
+import { wait } from './wait.mjs';
+
+const TIMEOUT_MS = 90_000;
+const WATCH_MS = 10_000;
+/** "More than 250 frames in 10 s at 30 fps". */
+export const FRAMES_MIN = 250;
+
+/**
+ * One behaviour, shown on a server of its own.
+ *
+ * `body` gets `{server, browser, open}`; `open(fragment)` opens a tab of the page. Page errors fail
+ * the scenario even if `body` did not look at them.
+ */
+export function scenario(name, serverOptions, body) {
+  test(name, { timeout: TIMEOUT_MS }, async () => {
+    const tabs = [];
+    let server;
+    let browser;
+    try {
+      server = await Server.start(serverOptions);
+      browser = await launchBrowser();
+      const open = async (fragment, contextOptions) => {
+        const tab = await Tab.open(browser, server, { room: 'test', ...fragment }, contextOptions);
+        tabs.push(tab);
+        return tab;
+      };
+      await body({ server, browser, open });
+      for (const tab of tabs) assert.deepEqual(tab.errors, [], 'errors on the page');
+    } catch (error) {
+      tell(server, tabs);
+      throw error;
+    } finally {
+      await browser?.close();
+      await server?.stop();
+    }
+  });
+}
+
+/**
+ * Watches what `tab` receives from one other for 10 s; resolves to what changed meanwhile.
+ */
+export async function watch(tab, milliseconds = WATCH_MS) {
+  const before = await tab.stats();
+  await wait(milliseconds);
+  const after = await tab.stats();
+  return { before, after, video: change(before, after, 'video'), audio: change(before, after, 'audio') };
+}
+
+/** A watched call was whole: pictures at 30 fps without a freeze, and sound. */
+export function assertWhole({ video, audio }, framesMin = FRAMES_MIN) {
+  assert.ok(video.framesDecoded > framesMin, `only ${video.framesDecoded} frames decoded`);
+  assert.equal(video.freezeCount, 0, 'the picture froze');
+  assert.equal(video.packetsLost, 0, 'video packets are missing');
+  assert.equal(audio.packetsLost, 0, 'audio packets are missing');
+  assert.ok(audio.packetsReceived > framesMin, `only ${audio.packetsReceived} audio packets`);
+  // The test tone is never silent; comfort noise would add almost no energy.
+  assert.ok(audio.totalAudioEnergy > 1e-4, `audio energy ${audio.totalAudioEnergy}`);
+}
+
+/** Differences of every counter of the one stream of this kind. */
+export function change(before, after, kind) {
+  const [last, ...more] = inbound(after, kind);
+  assert.ok(last, `no ${kind} is received`);
+  assert.equal(more.length, 0, `more than one ${kind} is received`);
+  const first = inbound(before, kind).find(({ id }) => id === last.id);
+  assert.ok(first, `the ${kind} stream was replaced meanwhile`);
+  const counters = Object.entries(last).filter(([, value]) => typeof value === 'number');
+  return Object.fromEntries(counters.map(([key, value]) => [key, value - (first[key] ?? 0)]));
+}
+
+function tell(server, tabs) {
+  if (server) console.log(`---- the server said\n${server.output.slice(-6_000)}`);
+  tabs.forEach(({ console: lines }, index) => {
+    console.log(`---- tab ${index} said\n${lines.slice(-40).join('\n')}`);
+  });
+}
