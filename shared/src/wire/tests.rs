@@ -1,0 +1,642 @@
+use arrayvec::ArrayString;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::*;
+use crate::id::{PublicationId, SessionId, ShardIndex};
+use crate::limits::*;
+use crate::protocol::*;
+
+fn session(number: u8) -> SessionId {
+    SessionId::new(1, ShardIndex(2), [number; 12])
+}
+
+fn credentials() -> IceCredentials {
+    IceCredentials {
+        ufrag: "abcd".to_owned(),
+        password: "p".repeat(22),
+    }
+}
+
+fn remote() -> RemoteTransport {
+    RemoteTransport {
+        ice: credentials(),
+        fingerprints: vec![
+            Fingerprint {
+                algorithm: HashAlgorithm::Sha256,
+                digest: vec![1; 32],
+            },
+            Fingerprint {
+                algorithm: HashAlgorithm::Sha512,
+                digest: vec![2; 64],
+            },
+        ],
+        role: DtlsRole::Server,
+    }
+}
+
+fn rid(text: &str) -> Rid {
+    ArrayString::from(text).expect("short")
+}
+
+fn publish() -> PublishParameters {
+    let codec = PublishedCodec {
+        payload_type: 96,
+        codec: Codec::Vp8,
+        rtx_payload_type: Some(97),
+        nack: true,
+        pli: true,
+        fir: false,
+        transport_cc: true,
+    };
+    PublishParameters {
+        number: 3,
+        mid: rid("0"),
+        kind: MediaKind::Video,
+        codecs: vec![codec],
+        extensions: vec![ExtensionMapping {
+            id: 1,
+            extension: Extension::Mid,
+        }],
+        layers: vec![
+            LayerParameters {
+                rid: Some(rid("h")),
+                ssrc: None,
+                rtx_ssrc: None,
+            },
+            LayerParameters {
+                rid: Some(rid("l")),
+                ssrc: Some(7),
+                rtx_ssrc: Some(8),
+            },
+        ],
+    }
+}
+
+fn mapping() -> CodecMapping {
+    CodecMapping {
+        source_payload_type: 96,
+        payload_type: 120,
+        codec: Codec::Vp8,
+        rtx_payload_type: None,
+    }
+}
+
+fn subscribe() -> SubscribeParameters {
+    SubscribeParameters {
+        number: 4,
+        mid: rid("abcdefghijklmnop"),
+        kind: MediaKind::Video,
+        source: PublicationId {
+            session: session(9),
+            number: u32::MAX,
+        },
+        ssrc: 1,
+        rtx_ssrc: Some(2),
+        codecs: vec![mapping()],
+        extensions: Vec::new(),
+        selection: LayerSelection {
+            preferred_rid: Some(rid("h")),
+            priority_ordering: Ordering::Asciibetical,
+            rid_not_available: Ordering::None,
+        },
+    }
+}
+
+fn resubscribe() -> Change {
+    Change::Resubscribe {
+        number: 4,
+        source: PublicationId {
+            session: session(9),
+            number: 0,
+        },
+        codecs: vec![mapping()],
+        selection: LayerSelection::default(),
+    }
+}
+
+fn execute(changes: Vec<Change>) -> Request {
+    let command = Command::Execute {
+        session: session(1),
+        changes,
+        model: Some(vec![0xff; 300]),
+    };
+    Request {
+        id: 1,
+        deadline_ns: u64::MAX,
+        command,
+    }
+}
+
+fn report() -> SessionReport {
+    let layer = LayerReport {
+        rid: Some(rid("h")),
+        receiving: true,
+        packets: u64::MAX,
+        bytes: 1,
+        packets_lost: 2,
+    };
+    let subscription = SubscriptionReport {
+        number: 2,
+        sending: true,
+        rid: None,
+        packets: 3,
+        bytes: 4,
+        fraction_lost: 255,
+        round_trip_us: u32::MAX,
+    };
+    SessionReport {
+        session: session(1),
+        state: TransportState::Connected,
+        publications: vec![PublicationReport {
+            number: 1,
+            receiving: true,
+            layers: vec![layer],
+        }],
+        subscriptions: vec![subscription],
+        model: vec![1, 2, 3],
+    }
+}
+
+fn reported(report: SessionReport) -> Message {
+    Message::Response(Response {
+        id: 1,
+        result: Ok(Reply::Session(Box::new(report))),
+    })
+}
+
+fn buffer() -> Vec<u8> {
+    vec![0; RECORD_BYTES_MAX]
+}
+
+/// Encodes and decodes again.
+fn through(request: &Request) -> Result<Request, WireError> {
+    let mut buffer = buffer();
+    let length = encode_request(request, &mut buffer)?;
+    decode_request(&buffer[..length])
+}
+
+/// Encoding refuses it; and so does decoding, where the other side did not.
+fn assert_refused(request: &Request, what: &'static str) {
+    assert_eq!(
+        encode_request(request, &mut buffer()),
+        Err(WireError::OutOfBounds(what))
+    );
+    let record = postcard::to_stdvec(request).expect("encoded");
+    assert_eq!(decode_request(&record), Err(WireError::OutOfBounds(what)));
+}
+
+fn assert_message_refused(message: &Message, what: &'static str) {
+    assert_eq!(
+        encode_message(message, &mut buffer()),
+        Err(WireError::OutOfBounds(what))
+    );
+    let record = postcard::to_stdvec(message).expect("encoded");
+    assert_eq!(decode_message(&record), Err(WireError::OutOfBounds(what)));
+}
+
+/// One request of every shape.
+fn requests() -> Vec<Request> {
+    let command = |command| Request {
+        id: u64::MAX,
+        deadline_ns: 0,
+        command,
+    };
+    vec![
+        command(Command::ListSessions { after: None }),
+        command(Command::ListSessions {
+            after: Some(session(1)),
+        }),
+        command(Command::InspectSession {
+            session: session(2),
+        }),
+        command(Command::CloseSession {
+            session: session(3),
+        }),
+        command(Command::Execute {
+            session: session(4),
+            changes: Vec::new(),
+            model: None,
+        }),
+        execute(vec![
+            Change::Open(credentials()),
+            Change::SetRemote(remote()),
+            Change::RestartIce {
+                local: credentials(),
+                remote: credentials(),
+            },
+            Change::Publish(Box::new(publish())),
+            Change::Unpublish { number: 3 },
+            Change::Subscribe(Box::new(subscribe())),
+            Change::Unsubscribe { number: 4 },
+            resubscribe(),
+        ]),
+    ]
+}
+
+/// One message of every shape.
+fn messages() -> Vec<Message> {
+    let response = |result| Message::Response(Response { id: 5, result });
+    vec![
+        response(Ok(Reply::Done)),
+        response(Err(CommandError::SessionFailed)),
+        response(Ok(Reply::Sessions {
+            sessions: vec![session(1), session(2)],
+            more: true,
+        })),
+        reported(report()),
+        Message::Event(Event::SessionChanged {
+            session: session(1),
+            state: TransportState::Failed,
+        }),
+        Message::Event(Event::SessionEnded {
+            session: session(1),
+            reason: EndReason::InternalError,
+        }),
+        Message::Event(Event::PublicationChanged {
+            publication: PublicationId {
+                session: session(1),
+                number: 2,
+            },
+            receiving: false,
+        }),
+    ]
+}
+
+#[test]
+fn every_request_comes_back_as_it_was() {
+    for request in requests() {
+        assert_eq!(through(&request), Ok(request));
+    }
+}
+
+#[test]
+fn every_message_comes_back_as_it_was() {
+    let mut buffer = buffer();
+    for message in messages() {
+        let length = encode_message(&message, &mut buffer).expect("encoded");
+        assert_eq!(decode_message(&buffer[..length]), Ok(message));
+    }
+}
+
+#[test]
+fn trailing_bytes_are_an_error() {
+    let mut buffer = buffer();
+    for request in requests() {
+        let length = encode_request(&request, &mut buffer).expect("encoded");
+        buffer[length] = 0;
+        assert_eq!(
+            decode_request(&buffer[..=length]),
+            Err(WireError::TrailingBytes)
+        );
+    }
+    for message in messages() {
+        let length = encode_message(&message, &mut buffer).expect("encoded");
+        buffer[length] = 0;
+        assert_eq!(
+            decode_message(&buffer[..=length]),
+            Err(WireError::TrailingBytes)
+        );
+    }
+}
+
+#[test]
+fn a_record_that_is_cut_off_is_malformed() {
+    let mut buffer = buffer();
+    for request in requests() {
+        let length = encode_request(&request, &mut buffer).expect("encoded");
+        for short in 0..length {
+            assert_eq!(decode_request(&buffer[..short]), Err(WireError::Malformed));
+        }
+    }
+}
+
+#[test]
+fn a_value_that_does_not_fit_is_too_long() {
+    for request in requests() {
+        let length = encode_request(&request, &mut buffer()).expect("encoded");
+        let mut small = vec![0; length - 1];
+        assert_eq!(
+            encode_request(&request, &mut small),
+            Err(WireError::TooLong)
+        );
+    }
+}
+
+#[test]
+fn the_number_of_a_malformed_request_can_be_read() {
+    let mut buffer = buffer();
+    let request = Request {
+        id: 0x1234_5678,
+        ..execute(Vec::new())
+    };
+    let length = encode_request(&request, &mut buffer).expect("encoded");
+    let cut = &buffer[..length - 1];
+    assert_eq!(decode_request(cut), Err(WireError::Malformed));
+    assert_eq!(decode_request_id(cut), Some(0x1234_5678));
+    assert_eq!(decode_request_id(&[]), None);
+}
+
+#[test]
+fn the_bounds_themselves_are_allowed() {
+    let mut longest = credentials();
+    longest.ufrag = "u".repeat(UFRAG_BYTES_MAX);
+    longest.password = "p".repeat(PASSWORD_BYTES_MAX);
+    let mut many = publish();
+    many.codecs = vec![many.codecs[0]; CODECS_MAX];
+    many.extensions = vec![
+        ExtensionMapping {
+            id: 255,
+            ..many.extensions[0]
+        };
+        EXTENSIONS_MAX
+    ];
+    many.layers = vec![many.layers[1].clone(); LAYERS_MAX];
+    let request = execute(vec![Change::Open(longest), Change::Publish(Box::new(many))]);
+    assert_eq!(through(&request), Ok(request));
+
+    let request = execute(vec![Change::Unpublish { number: 0 }; CHANGES_MAX]);
+    assert_eq!(through(&request), Ok(request));
+    let model = Some(vec![0; MODEL_BYTES_MAX]);
+    let command = Command::Execute {
+        session: session(1),
+        changes: Vec::new(),
+        model,
+    };
+    let request = Request {
+        id: 1,
+        deadline_ns: 1,
+        command,
+    };
+    assert_eq!(through(&request), Ok(request));
+}
+
+#[test]
+fn too_many_changes_are_refused() {
+    let changes = vec![Change::Unpublish { number: 0 }; CHANGES_MAX + 1];
+    assert_refused(&execute(changes), "changes");
+}
+
+#[test]
+fn a_model_that_is_too_long_is_refused() {
+    let model = Some(vec![0; MODEL_BYTES_MAX + 1]);
+    let command = Command::Execute {
+        session: session(1),
+        changes: Vec::new(),
+        model,
+    };
+    assert_refused(
+        &Request {
+            id: 1,
+            deadline_ns: 1,
+            command,
+        },
+        "model",
+    );
+}
+
+/// RFC 8839 §5.4.
+#[test]
+fn ice_credentials_keep_to_their_lengths() {
+    for length in [0, 3, 257] {
+        let ice = IceCredentials {
+            ufrag: "u".repeat(length),
+            ..credentials()
+        };
+        assert_refused(&execute(vec![Change::Open(ice.clone())]), "ufrag");
+        let change = Change::RestartIce {
+            local: credentials(),
+            remote: ice,
+        };
+        assert_refused(&execute(vec![change]), "ufrag");
+    }
+    for length in [0, 21, 257] {
+        let ice = IceCredentials {
+            password: "p".repeat(length),
+            ..credentials()
+        };
+        assert_refused(&execute(vec![Change::Open(ice.clone())]), "password");
+        let change = Change::SetRemote(RemoteTransport { ice, ..remote() });
+        assert_refused(&execute(vec![change]), "password");
+    }
+}
+
+#[test]
+fn fingerprints_keep_to_their_number_and_length() {
+    let with = |fingerprints| {
+        execute(vec![Change::SetRemote(RemoteTransport {
+            fingerprints,
+            ..remote()
+        })])
+    };
+    assert_refused(&with(Vec::new()), "fingerprints");
+    let one = remote().fingerprints.swap_remove(0);
+    assert_refused(
+        &with(vec![one.clone(); FINGERPRINTS_MAX + 1]),
+        "fingerprints",
+    );
+    for algorithm in [HashAlgorithm::Sha384, HashAlgorithm::Sha512] {
+        assert_refused(
+            &with(vec![Fingerprint {
+                algorithm,
+                ..one.clone()
+            }]),
+            "fingerprint",
+        );
+    }
+}
+
+#[test]
+fn publications_keep_to_their_bounds() {
+    type Break = fn(&mut PublishParameters);
+    let breaks: [(Break, &str); 9] = [
+        (|p| p.codecs.clear(), "codecs"),
+        (|p| p.codecs = vec![p.codecs[0]; CODECS_MAX + 1], "codecs"),
+        (|p| p.codecs[0].payload_type = 128, "payload type"),
+        (|p| p.codecs[0].rtx_payload_type = Some(128), "payload type"),
+        (
+            |p| p.extensions = vec![p.extensions[0]; EXTENSIONS_MAX + 1],
+            "extensions",
+        ),
+        (|p| p.extensions[0].id = 0, "header extension id"),
+        (|p| p.layers.clear(), "layers"),
+        (
+            |p| p.layers = vec![p.layers[0].clone(); LAYERS_MAX + 1],
+            "layers",
+        ),
+        (
+            |p| {
+                p.codecs.push(PublishedCodec {
+                    payload_type: 255,
+                    ..p.codecs[0]
+                })
+            },
+            "payload type",
+        ),
+    ];
+    for (change, what) in breaks {
+        let mut parameters = publish();
+        change(&mut parameters);
+        assert_refused(&execute(vec![Change::Publish(Box::new(parameters))]), what);
+    }
+}
+
+#[test]
+fn subscriptions_keep_to_their_bounds() {
+    let mapped = ExtensionMapping {
+        id: 0,
+        extension: Extension::AudioLevel,
+    };
+    type Break = fn(&mut SubscribeParameters, ExtensionMapping);
+    let breaks: [(Break, &str); 5] = [
+        (|s, _| s.codecs = vec![mapping(); CODECS_MAX + 1], "codecs"),
+        (|s, _| s.codecs[0].source_payload_type = 128, "payload type"),
+        (|s, _| s.codecs[0].payload_type = 128, "payload type"),
+        (
+            |s, _| s.codecs[0].rtx_payload_type = Some(128),
+            "payload type",
+        ),
+        (|s, mapped| s.extensions.push(mapped), "header extension id"),
+    ];
+    for (change, what) in breaks {
+        let mut parameters = subscribe();
+        change(&mut parameters, mapped);
+        assert_refused(
+            &execute(vec![Change::Subscribe(Box::new(parameters))]),
+            what,
+        );
+    }
+    let Change::Resubscribe {
+        number,
+        source,
+        selection,
+        ..
+    } = resubscribe()
+    else {
+        unreachable!("it is one")
+    };
+    let codecs = vec![mapping(); CODECS_MAX + 1];
+    let change = Change::Resubscribe {
+        number,
+        source,
+        codecs,
+        selection,
+    };
+    assert_refused(&execute(vec![change]), "codecs");
+}
+
+#[test]
+fn reports_keep_to_their_bounds() {
+    type Break = fn(&mut SessionReport);
+    let breaks: [(Break, &str); 4] = [
+        (|r| r.model = vec![0; MODEL_BYTES_MAX + 1], "model"),
+        (
+            |r| r.publications = vec![r.publications[0].clone(); PUBLICATIONS_PER_SESSION_MAX + 1],
+            "publications",
+        ),
+        (
+            |r| {
+                r.subscriptions =
+                    vec![r.subscriptions[0].clone(); SUBSCRIPTIONS_PER_SESSION_MAX + 1];
+            },
+            "subscriptions",
+        ),
+        (
+            |r| {
+                let layers = &mut r.publications[0].layers;
+                *layers = vec![layers[0].clone(); LAYERS_MAX + 1];
+            },
+            "layers",
+        ),
+    ];
+    for (change, what) in breaks {
+        let mut report = report();
+        change(&mut report);
+        assert_message_refused(&reported(report), what);
+    }
+}
+
+#[test]
+fn a_length_that_a_record_only_claims_reserves_nothing() {
+    // A claim of 4096 elements before 4096 bytes: postcard's own reader takes it for possible, and
+    // a vector of large elements would reserve up to a mebibyte for it.
+    let mut record = vec![0x80, 0x20];
+    record.extend(vec![0; 4096]);
+    let mut deserializer = postcard::Deserializer::from_flavor(Unhinted { rest: &record });
+    let seen = serde::Deserializer::deserialize_seq(&mut deserializer, HintVisitor);
+    assert_eq!(seen, Ok(None));
+}
+
+/// Gives the size hint of a sequence.
+struct HintVisitor;
+
+impl<'de> serde::de::Visitor<'de> for HintVisitor {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("a sequence")
+    }
+
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, seq: A) -> Result<Option<usize>, A::Error> {
+        Ok(seq.size_hint())
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_decoding_panic(record in vec(any::<u8>(), 0..600)) {
+        let _ = decode_request(&record);
+        let _ = decode_request_id(&record);
+        let _ = decode_message(&record);
+    }
+
+    /// Nearer to the mark than bytes at random: a true record with some bytes changed.
+    #[test]
+    fn no_changed_bytes_make_decoding_panic(
+        which in any::<prop::sample::Index>(),
+        changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let mut buffer = buffer();
+        let requests = requests();
+        let length = encode_request(which.get(&requests), &mut buffer).expect("encoded");
+        for (at, byte) in &changes {
+            buffer[at.index(length)] = *byte;
+        }
+        if let Ok(request) = decode_request(&buffer[..length]) {
+            prop_assert!(encode_request(&request, &mut vec![0; RECORD_BYTES_MAX]).is_ok());
+        }
+        let messages = messages();
+        let length = encode_message(which.get(&messages), &mut buffer).expect("encoded");
+        for (at, byte) in &changes {
+            buffer[at.index(length)] = *byte;
+        }
+        if let Ok(message) = decode_message(&buffer[..length]) {
+            prop_assert!(encode_message(&message, &mut vec![0; RECORD_BYTES_MAX]).is_ok());
+        }
+    }
+
+    #[test]
+    fn numbers_and_texts_come_back_as_they_were(
+        id in any::<u64>(),
+        deadline_ns in any::<u64>(),
+        random in any::<[u8; 12]>(),
+        ufrag in "[a-zA-Z0-9+/]{4,256}",
+        password in "[a-zA-Z0-9+/]{22,256}",
+        number in any::<u32>(),
+        ssrc in option::of(any::<u32>()),
+        model in option::of(vec(any::<u8>(), 0..2000)),
+    ) {
+        let mut parameters = publish();
+        parameters.number = number;
+        parameters.layers[0].ssrc = ssrc;
+        let changes = vec![
+            Change::Open(IceCredentials { ufrag, password }),
+            Change::Publish(Box::new(parameters)),
+        ];
+        let session = SessionId::new(7, ShardIndex(8), random);
+        let command = Command::Execute { session, changes, model };
+        let request = Request { id, deadline_ns, command };
+        prop_assert_eq!(through(&request), Ok(request));
+    }
+}
