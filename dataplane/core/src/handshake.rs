@@ -28,6 +28,10 @@ pub enum HandshakeInput<'a> {
 
 /// From the pool to the shard.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all of them are datagrams"
+)]
 pub enum HandshakeOutput {
     /// To be sent to the peer.
     Datagram(ArrayVec<u8, { crate::outbox::DATAGRAM_BYTES_MAX }>),

@@ -77,7 +77,6 @@ pub struct Layers {
 
 impl Layers {
     /// From at most [`LAYERS_MAX`] rids; more are left out.
-    #[expect(clippy::cast_possible_truncation, reason = "at most LAYERS_MAX, which is 4")]
     pub fn new(rids: impl IntoIterator<Item = Option<Rid>>) -> Self {
         let mut layers = Self::default();
         for (slot, rid) in layers.rids.iter_mut().zip(rids) {

@@ -37,8 +37,8 @@ impl Timestamp {
 impl Add<Duration> for Timestamp {
     type Output = Self;
 
-    fn add(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(nanos(duration)))
+    fn add(self, rhs: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(rhs)))
     }
 }
 
@@ -46,8 +46,8 @@ impl Sub<Duration> for Timestamp {
     type Output = Self;
 
     /// Stops at the origin.
-    fn sub(self, duration: Duration) -> Self {
-        Self(self.0.saturating_sub(nanos(duration)))
+    fn sub(self, rhs: Duration) -> Self {
+        Self(self.0.saturating_sub(nanos(rhs)))
     }
 }
 
@@ -71,7 +71,10 @@ impl NtpTime {
     }
 
     /// The middle 32 bits, as LSR and DLSR use them: units of 1/65536 s (RFC 3550 §6.4.1).
-    #[expect(clippy::cast_possible_truncation, reason = "the middle 32 bits are what is asked for")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the middle 32 bits are what is asked for"
+    )]
     pub const fn compact(self) -> u32 {
         (self.0 >> 16) as u32
     }
@@ -90,9 +93,9 @@ impl NtpTime {
 impl Add<Duration> for NtpTime {
     type Output = Self;
 
-    fn add(self, duration: Duration) -> Self {
-        let fraction = (u64::from(duration.subsec_nanos()) << 32) / 1_000_000_000;
-        let seconds = duration.as_secs() << 32;
+    fn add(self, rhs: Duration) -> Self {
+        let fraction = (u64::from(rhs.subsec_nanos()) << 32) / 1_000_000_000;
+        let seconds = rhs.as_secs() << 32;
         Self(self.0.wrapping_add(seconds).wrapping_add(fraction))
     }
 }

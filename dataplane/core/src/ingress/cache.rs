@@ -399,3 +399,187 @@ const _: () = assert!(
     PACKET_BYTES_MAX * 8 <= AUDIO_BYTES,
     "a packet is small against the ring"
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingress::testing::{Packet, ms, parameters};
+
+    fn info(packet: &[u8]) -> PacketInfo {
+        let parameters = parameters(Codec::Vp8, &[]);
+        let formats = Formats::new(&parameters.codecs, &parameters.extensions);
+        let header = RtpHeader::parse(packet).unwrap();
+        PacketInfo::read(ms(0), &header, packet, Codec::Vp8, &formats).unwrap()
+    }
+
+    fn packet(sequence_number: u64, length: usize) -> Vec<u8> {
+        let number = u16::try_from(sequence_number & 0xffff).unwrap();
+        let fill = number.to_be_bytes()[1];
+        Packet::new(1000, number, 0, &vec![fill; length]).bytes()
+    }
+
+    fn insert(cache: &mut PacketCache, sequence_number: u64, length: usize) -> bool {
+        let bytes = packet(sequence_number, length);
+        cache.insert(sequence_number, info(&bytes), &bytes)
+    }
+
+    #[test]
+    fn an_unused_cache_owns_no_memory() {
+        let cache = PacketCache::new(MediaKind::Video);
+        assert_eq!(cache.bytes.capacity() + cache.slots.capacity(), 0);
+        assert!(cache.packet(1).is_none());
+    }
+
+    #[test]
+    fn a_packet_is_found_as_it_was_put_in() {
+        let mut cache = PacketCache::new(MediaKind::Video);
+        assert!(insert(&mut cache, 65_540, 100));
+        assert_eq!(cache.packet(65_540).unwrap().bytes, packet(65_540, 100));
+        assert!(cache.packet(4).is_none(), "another cycle");
+    }
+
+    #[test]
+    fn a_slot_taken_by_a_later_packet_forgets_the_earlier_one() {
+        let mut cache = PacketCache::new(MediaKind::Audio);
+        insert(&mut cache, 5, 10);
+        insert(&mut cache, 5 + AUDIO_PACKETS, 10);
+        assert!(cache.packet(5).is_none());
+        assert!(!cache.contains(5));
+        assert!(cache.packet(5 + AUDIO_PACKETS).is_some());
+    }
+
+    #[test]
+    fn a_packet_whose_bytes_are_overwritten_is_gone_but_not_unknown() {
+        let mut cache = PacketCache::new(MediaKind::Video);
+        insert(&mut cache, 0, 1_000);
+        let mut last_seen = 0;
+        for number in 1..1_000 {
+            insert(&mut cache, number, 1_000);
+            if cache.packet(0).is_some() {
+                last_seen = number;
+            }
+        }
+        // 1012 bytes each: 518 packets fill the ring, the 519th overwrites the first.
+        assert_eq!(last_seen, 517);
+        assert!(cache.contains(0));
+    }
+
+    #[test]
+    fn what_is_found_is_always_whole() {
+        let mut cache = PacketCache::new(MediaKind::Video);
+        for number in 0..20_000_u64 {
+            let length = usize::try_from(number * 7_919 % 1_400).unwrap();
+            insert(&mut cache, number, length);
+            for old in (number.saturating_sub(1_100)..=number).step_by(13) {
+                if let Some(found) = cache.packet(old) {
+                    let length = usize::try_from(old * 7_919 % 1_400).unwrap();
+                    assert_eq!(found.bytes, packet(old, length), "{old} after {number}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn memory_does_not_grow() {
+        let mut cache = PacketCache::new(MediaKind::Video);
+        insert(&mut cache, 0, 10);
+        let before = (cache.bytes.as_ptr(), cache.slots.as_ptr());
+        for number in 1..5_000 {
+            insert(&mut cache, number, 1_200);
+        }
+        assert_eq!((cache.bytes.as_ptr(), cache.slots.as_ptr()), before);
+        assert_eq!(cache.bytes.len(), VIDEO_BYTES);
+    }
+
+    #[test]
+    fn a_packet_larger_than_any_datagram_is_not_kept() {
+        let mut cache = PacketCache::new(MediaKind::Audio);
+        let length = PACKET_BYTES_MAX + 1;
+        let bytes = packet(9, length);
+        assert!(!cache.insert(9, info(&bytes), &bytes));
+        assert!(!cache.contains(9));
+    }
+
+    #[test]
+    fn padding_is_cut_off_and_no_longer_announced() {
+        let mut cache = PacketCache::new(MediaKind::Video);
+        let padded = Packet::new(1000, 7, 0, &[1, 2, 3]).padded(200).bytes();
+        cache.insert(7, info(&padded), &padded);
+        let found = cache.packet(7).unwrap();
+        assert_eq!(found.bytes, Packet::new(1000, 7, 0, &[1, 2, 3]).bytes());
+        assert_eq!(found.payload(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn only_end_to_end_extensions_are_known() {
+        let packet = Packet::new(1000, 7, 0, &[1])
+            .with_extension(4, b"0")
+            .with_extension(6, &[2])
+            .with_extension(9, &[3])
+            .with_extension(6, &[4])
+            .with_extension(5, &[5])
+            .bytes();
+        let info = info(&packet);
+        let found: Vec<_> = info.extensions(&packet).collect();
+        let expected =
+            [(Extension::VideoOrientation, &[2][..]), (Extension::AudioLevel, &[5][..])];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn every_end_to_end_extension_has_a_place() {
+        assert_eq!(EXTENSIONS.iter().filter(|known| known.is_end_to_end()).count(), END_TO_END_MAX);
+    }
+
+    const EXTENSIONS: [Extension; 15] = [
+        Extension::Mid,
+        Extension::RtpStreamId,
+        Extension::RepairedRtpStreamId,
+        Extension::TransportWideSequenceNumber,
+        Extension::AbsoluteSendTime,
+        Extension::TransmissionOffset,
+        Extension::AudioLevel,
+        Extension::VideoOrientation,
+        Extension::PlayoutDelay,
+        Extension::VideoContentType,
+        Extension::VideoTiming,
+        Extension::ColorSpace,
+        Extension::DependencyDescriptor,
+        Extension::VideoLayersAllocation,
+        Extension::AbsoluteCaptureTime,
+    ];
+
+    #[test]
+    fn picture_ids_of_7_bits_are_widened_across_their_wraps() {
+        let mut newest = None;
+        let mut widen = |id: u16| {
+            let mut position = Vp8Position {
+                descriptor: vp8::Descriptor { picture_id: Some(id), ..Default::default() },
+                picture_id: id,
+            };
+            position.widen(&mut newest);
+            position.picture_id
+        };
+        let ids: Vec<u16> = [126, 127, 0, 1, 127, 100].into_iter().map(&mut widen).collect();
+        // 127 is late; 100 is nearer behind than ahead.
+        assert_eq!(ids, [126, 127, 128, 129, 127, 100]);
+        for id in 2..600 {
+            assert_eq!(widen(id % 128), id + 128);
+        }
+    }
+
+    #[test]
+    fn picture_ids_of_15_bits_stay_as_they_are() {
+        let mut newest = Some(20_000);
+        let mut position = Vp8Position {
+            descriptor: vp8::Descriptor {
+                picture_id: Some(5),
+                picture_id_is_long: true,
+                ..Default::default()
+            },
+            picture_id: 5,
+        };
+        position.widen(&mut newest);
+        assert_eq!(position.picture_id, 5);
+    }
+}

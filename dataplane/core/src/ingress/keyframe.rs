@@ -98,7 +98,7 @@ impl KeyframeRequester {
     pub(crate) fn next_at(&self) -> Option<Timestamp> {
         let next = |at: Timestamp| at + KEYFRAME_REQUEST_INTERVAL;
         self.needed
-            .then(|| self.last_request_at.map_or(Timestamp::default(), next))
+            .then(|| self.last_request_at.map(next).unwrap_or_default())
     }
 }
 

@@ -8,6 +8,8 @@ pub(crate) mod keyframe;
 pub(crate) mod layer;
 pub(crate) mod nack;
 pub(crate) mod report;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod transport_feedback;
 
 use arrayvec::ArrayVec;

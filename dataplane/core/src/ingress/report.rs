@@ -161,3 +161,102 @@ pub(crate) fn ticks_of(duration: Duration, clock_rate: u32) -> u64 {
 fn ticks(time: Timestamp, clock_rate: u32) -> u32 {
     ticks_of(time.since(Timestamp::default()), clock_rate) as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingress::testing::ms;
+
+    const RATE: u32 = 90_000;
+
+    /// Packets with these extended numbers, 10 ms apart in both clocks.
+    fn received(numbers: &[u64]) -> Reception {
+        let mut reception = Reception::default();
+        for number in numbers {
+            let at = number - 65_536;
+            let timestamp = u32::try_from(at * 900).unwrap();
+            reception.packet(ms(at * 10), *number, timestamp, RATE);
+        }
+        reception
+    }
+
+    #[test]
+    fn nothing_is_reported_before_the_first_packet() {
+        assert_eq!(Reception::default().report_block(ms(0), 7), None);
+    }
+
+    #[test]
+    fn losses_are_reported_for_the_interval_and_in_all() {
+        // RFC 3550 A.3.
+        let mut reception = received(&[65_536, 65_537, 65_539, 65_543]);
+        let block = reception.report_block(ms(100), 7).unwrap();
+        assert_eq!((block.ssrc, block.packets_lost), (7, 4));
+        assert_eq!(block.fraction_lost, 128);
+        assert_eq!(block.highest_sequence_number, 7);
+        for number in 65_544..65_548 {
+            reception.packet(ms(0), number, 0, RATE);
+        }
+        let block = reception.report_block(ms(100), 7).unwrap();
+        assert_eq!((block.packets_lost, block.fraction_lost), (4, 0));
+    }
+
+    #[test]
+    fn duplicates_make_no_negative_fraction() {
+        let mut reception = received(&[65_536, 65_537, 65_537, 65_537]);
+        let block = reception.report_block(ms(0), 7).unwrap();
+        assert_eq!((block.packets_lost, block.fraction_lost), (-2, 0));
+    }
+
+    #[test]
+    fn cycles_count_from_the_first_packet() {
+        let mut reception = received(&[65_536 + 65_535, 131_072 + 4]);
+        let block = reception.report_block(ms(0), 7).unwrap();
+        assert_eq!(block.highest_sequence_number, 65_540);
+    }
+
+    #[test]
+    fn a_steady_stream_has_no_jitter() {
+        let mut reception = received(&[65_536, 65_537, 65_538, 65_539]);
+        assert_eq!(reception.report_block(ms(0), 7).unwrap().jitter, 0);
+    }
+
+    #[test]
+    fn jitter_nears_the_mean_deviation() {
+        // RFC 3550 A.8: packets that are alternately 0 and 10 ms late.
+        let mut reception = Reception::default();
+        for n in 0..500_u32 {
+            let late = u64::from(n % 2 * 10);
+            reception.packet(ms(u64::from(n) * 20 + late), 65_536 + u64::from(n), n * 1_800, RATE);
+        }
+        let jitter = reception.report_block(ms(0), 7).unwrap().jitter;
+        assert!((890..=900).contains(&jitter), "{jitter}");
+    }
+
+    #[test]
+    fn hostile_timestamps_do_not_overflow_the_jitter() {
+        let mut reception = Reception::default();
+        for n in 0..10_000_u32 {
+            reception.packet(ms(u64::MAX / 2_000_000), 65_536, n << 31, RATE);
+        }
+        assert!(reception.report_block(ms(0), 7).unwrap().jitter <= RATE);
+    }
+
+    #[test]
+    fn a_sender_report_is_told_back() {
+        // RFC 3550 §6.4.1: the middle bits of its time, and how long ago it came.
+        let mut reception = received(&[65_536]);
+        reception.sender_report(ms(1_000), NtpTime::from_bits(0x1122_3344_5566_7788));
+        let block = reception.report_block(ms(2_500), 7).unwrap();
+        assert_eq!(block.last_sender_report, 0x3344_5566);
+        assert_eq!(block.delay_since_last_sender_report, 98_304);
+    }
+
+    #[test]
+    fn a_mapping_goes_both_ways() {
+        let mapping = ClockMapping { ntp: NtpTime::from_bits(50 << 32), rtp_timestamp: 100 };
+        let half_before = NtpTime::from_bits((49 << 32) + (1 << 31));
+        assert_eq!(mapping.ntp_of(100_u32.wrapping_sub(45_000), RATE), half_before);
+        assert_eq!(mapping.rtp_timestamp_at(half_before, RATE), 100_u32.wrapping_sub(45_000));
+        assert_eq!(mapping.rtp_timestamp_at(NtpTime::from_bits(52 << 32), RATE), 180_100);
+    }
+}

@@ -20,3 +20,6 @@ pub use transport_feedback::{
     Arrivals, FeedbackHeader, STATUSES_MAX, TICKS_PER_SECOND, TransportFeedback,
 };
 pub use writer::RtcpWriter;
+
+#[cfg(test)]
+mod tests;

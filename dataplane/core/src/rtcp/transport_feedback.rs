@@ -165,6 +165,9 @@ pub(super) fn write_feedback(
         deltas.try_extend_from_slice(&bytes).ok()?;
         covered += 1;
     }
+    if deltas.is_empty() {
+        return None;
+    }
     while !chunk.is_empty() {
         cursor.u16(chunk.close())?;
     }
@@ -187,3 +190,200 @@ pub const TICKS_PER_SECOND: u64 = 4000;
 
 /// A reference time is in units of 64 ms.
 const TICKS_PER_REFERENCE: i64 = 256;
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
+    use webrtc_util::marshal::{Marshal, Unmarshal};
+
+    use super::super::{Packet, RtcpWriter, packets};
+    use super::*;
+
+    const HEADER: FeedbackHeader = FeedbackHeader {
+        sender: 7,
+        media: 9,
+        base_sequence_number: 65_530,
+        feedback_count: 3,
+    };
+
+    fn written(arrivals: &[Option<u64>], room: usize) -> (Vec<u8>, usize) {
+        let mut out = vec![0xaa; room];
+        let mut writer = RtcpWriter::new(&mut out);
+        let covered = writer.transport_feedback(&HEADER, arrivals.iter().copied());
+        let length = writer.len();
+        out.truncate(length);
+        (out, covered)
+    }
+
+    fn read(bytes: &[u8]) -> Result<TransportFeedback<'_>, RtcpError> {
+        match packets(bytes).next().unwrap()? {
+            Packet::TransportFeedback(feedback) => Ok(feedback),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn times(feedback: &TransportFeedback<'_>) -> Vec<Option<i64>> {
+        feedback.arrivals().map(|(_, time)| time).collect()
+    }
+
+    /// A feedback packet with the given chunks and deltas.
+    fn raw(status_count: u16, rest: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0x8f, 205, 0, 0, 0, 0, 0, 7, 0, 0, 0, 9, 0, 1];
+        bytes.extend_from_slice(&status_count.to_be_bytes());
+        bytes.extend_from_slice(&[0, 0, 2, 3]);
+        bytes.extend_from_slice(rest);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        let [_, words] = u16::try_from(bytes.len() / 4 - 1).unwrap().to_be_bytes();
+        bytes[3] = words;
+        bytes
+    }
+
+    fn arrivals() -> impl Strategy<Value = Vec<Option<u64>>> {
+        let step = prop_oneof![
+            4 => (0_i64..250).prop_map(Some),
+            1 => (-2000_i64..30_000).prop_map(Some),
+            2 => Just(None),
+        ];
+        let steps = prop_oneof![
+            proptest::collection::vec(step, 1..120),
+            // Long runs, with something else in between.
+            proptest::collection::vec(prop_oneof![20 => Just(Some(3)), 1 => Just(None)], 1..200),
+        ];
+        (1_000_000_u64..1 << 40, steps).prop_map(|(start, steps)| {
+            let mut time = start;
+            steps
+                .into_iter()
+                .map(|step| {
+                    time = time.saturating_add_signed(step?);
+                    Some(time)
+                })
+                .collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_we_write_they_and_we_read(arrivals in arrivals()) {
+            let (bytes, covered) = written(&arrivals, 1400);
+            if arrivals.iter().all(Option::is_none) {
+                prop_assert_eq!(covered, 0);
+                prop_assert!(bytes.is_empty());
+                return Ok(());
+            }
+            prop_assert_eq!(covered, arrivals.len());
+            let theirs = TransportLayerCc::unmarshal(&mut Bytes::copy_from_slice(&bytes)).unwrap();
+            prop_assert_eq!(usize::from(theirs.packet_status_count), covered);
+            prop_assert_eq!(theirs.base_sequence_number, HEADER.base_sequence_number);
+            prop_assert_eq!(theirs.fb_pkt_count, HEADER.feedback_count);
+            // Byte for byte, padding included.
+            prop_assert_eq!(&theirs.marshal().unwrap(), &bytes);
+            let expected: Vec<u64> = arrivals.iter().flatten().copied().collect();
+            let mut time = u64::from(theirs.reference_time) * 256;
+            let cycle = (1 << 24) * 256;
+            for (delta, expected) in theirs.recv_deltas.iter().zip(&expected) {
+                time = time.saturating_add_signed(delta.delta / 250);
+                prop_assert_eq!(time % cycle, expected % cycle);
+            }
+            prop_assert_eq!(theirs.recv_deltas.len(), expected.len());
+
+            let ours = read(&bytes).unwrap();
+            prop_assert_eq!(ours.arrivals().count(), covered);
+            for (index, (number, found)) in ours.arrivals().enumerate() {
+                let offset = u16::try_from(index).unwrap();
+                prop_assert_eq!(number, HEADER.base_sequence_number.wrapping_add(offset));
+                let found = found.map(|ticks| ticks.cast_unsigned() % cycle);
+                prop_assert_eq!(found, arrivals[index].map(|ticks| ticks % cycle));
+            }
+        }
+
+        #[test]
+        fn a_small_buffer_gets_a_whole_feedback_about_fewer(
+            arrivals in arrivals(), room in 0_usize..120,
+        ) {
+            let (bytes, covered) = written(&arrivals, room);
+            prop_assert!(bytes.len() <= room);
+            if covered > 0 {
+                let ours = read(&bytes).unwrap();
+                prop_assert_eq!(usize::from(ours.status_count), covered);
+                let found: Vec<_> = times(&ours).iter().map(Option::is_some).collect();
+                let expected: Vec<_> = arrivals[..covered].iter().map(Option::is_some).collect();
+                prop_assert_eq!(found, expected);
+            } else {
+                prop_assert!(bytes.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn a_delta_that_does_not_fit_ends_the_feedback_before_it() {
+        let (bytes, covered) = written(&[Some(1000), None, Some(1000 + 32_768), Some(40_000)], 200);
+        assert_eq!(covered, 2);
+        assert_eq!(times(&read(&bytes).unwrap()), [Some(1000), None]);
+    }
+
+    #[test]
+    fn the_largest_delta_fits() {
+        let (bytes, covered) = written(&[Some(1000), Some(1000 + 32_767)], 200);
+        assert_eq!(covered, 2);
+        assert_eq!(
+            times(&read(&bytes).unwrap()),
+            [Some(1000), Some(1000 + 32_767)]
+        );
+    }
+
+    #[test]
+    fn without_an_arrival_nothing_is_written() {
+        assert_eq!(written(&[None, None], 200), (vec![], 0));
+        assert_eq!(written(&[], 200), (vec![], 0));
+    }
+
+    #[test]
+    fn a_steady_stream_costs_one_chunk() {
+        let arrivals: Vec<_> = (0..1000).map(|index| Some(5000 + index)).collect();
+        let (bytes, covered) = written(&arrivals, 1400);
+        assert_eq!(covered, 1000);
+        assert_eq!(bytes.len(), (20_usize + 2 + 1000).next_multiple_of(4));
+    }
+
+    #[test]
+    fn chunks_that_end_too_early_are_an_error() {
+        assert_eq!(
+            read(&raw(200, &[0x00, 0x64, 0, 0])).map(|_| ()),
+            Err(RtcpError::Truncated)
+        );
+    }
+
+    #[test]
+    fn deltas_that_end_too_early_are_an_error() {
+        // Four large deltas need eight bytes.
+        let bytes = raw(4, &[0x40, 0x04, 0, 1, 0, 2, 0, 3]);
+        assert_eq!(read(&bytes).map(|_| ()), Err(RtcpError::Truncated));
+    }
+
+    #[test]
+    fn a_reserved_status_is_an_error() {
+        assert_eq!(
+            read(&raw(1, &[0x60, 0x01])).map(|_| ()),
+            Err(RtcpError::ReservedStatus)
+        );
+    }
+
+    #[test]
+    fn more_statuses_than_we_look_at_are_an_error() {
+        let chunks = [0x1f, 0xff, 0x1f, 0xff];
+        assert!(read(&raw(STATUSES_MAX, &chunks)).is_ok());
+        assert_eq!(
+            read(&raw(STATUSES_MAX + 1, &chunks)).map(|_| ()),
+            Err(RtcpError::TooManyStatuses)
+        );
+    }
+
+    #[test]
+    fn a_negative_delta_goes_back_in_time() {
+        let bytes = raw(2, &[0xd8, 0x00, 8, 0xff, 0xfe]);
+        let feedback = read(&bytes).unwrap();
+        assert_eq!(times(&feedback), [Some(2 * 256 + 8), Some(2 * 256 + 6)]);
+    }
+}

@@ -1,0 +1,220 @@
+//! The end of a turn: all media that it brought goes out, publication by publication and leg by
+//! leg, so that a leg's packets stand together and can leave as one message.
+
+use shared::counters::{Counter, Counters, DropReason};
+use shared::id::ShardIndex;
+
+use super::Shard;
+use super::tracks::{LegEntry, PublicationKey, Track};
+use crate::egress::{Forwarded, PayloadSource, Repeat, Written};
+use crate::ingress::cache::CachedPacket;
+use crate::outbox::{Outbox, Path};
+use crate::relay::RelayMessage;
+use crate::srtp::SrtpSender;
+use crate::time::Timestamp;
+
+/// The packets that a turn brought, in the order in which they came. The owner of the shard bounds
+/// a turn by the size of its receive batch.
+#[derive(Debug)]
+pub(super) struct Turn {
+    pending: Vec<Pending>,
+}
+
+/// A packet that stands in the cache of its layer.
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    publication: PublicationKey,
+    order: u32,
+    layer: u8,
+    sequence_number: u64,
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self {
+            pending: Vec::with_capacity(TURN_PACKETS),
+        }
+    }
+}
+
+impl Turn {
+    /// Notes a packet that was put in the cache.
+    pub(super) fn add(&mut self, publication: PublicationKey, layer: u8, sequence_number: u64) {
+        let order = u32::try_from(self.pending.len()).unwrap_or(u32::MAX);
+        self.pending.push(Pending {
+            publication,
+            order,
+            layer,
+            sequence_number,
+        });
+    }
+
+    /// Forgets the turn.
+    pub(super) fn clear(&mut self) {
+        self.pending.clear();
+    }
+}
+
+impl Shard {
+    pub(super) fn fan_out(&mut self, now: Timestamp, out: &mut impl Outbox) {
+        if self.turn.pending.is_empty() {
+            return;
+        }
+        // Taken out so that the shard can be changed while it is walked; put back for its memory.
+        let mut pending = core::mem::take(&mut self.turn.pending);
+        // Unstable, since the stable sort allocates; the order of coming is part of the key.
+        pending.sort_unstable_by_key(|packet| (packet.publication, packet.order));
+        for packets in pending.chunk_by(|a, b| a.publication == b.publication) {
+            if let Some(publication) = packets.first().map(|packet| packet.publication) {
+                self.relay_out(publication, packets, out);
+                self.forward(now, publication, packets, out);
+            }
+        }
+        pending.clear();
+        self.turn.pending = pending;
+    }
+
+    /// Walks the legs of one publication.
+    fn forward(
+        &mut self,
+        now: Timestamp,
+        publication: PublicationKey,
+        packets: &[Pending],
+        out: &mut impl Outbox,
+    ) {
+        let Some((track, legs)) = self.tracks.fan_out_mut(publication) else {
+            return;
+        };
+        let mut keyframes_wanted = 0_u32;
+        for leg in &track.legs {
+            let Some(entry) = legs.get_mut(*leg) else {
+                continue;
+            };
+            self.current = Some(entry.session);
+            let session = self.sessions.get(entry.session);
+            let Some((path, sender)) = session.and_then(|s| s.transport.media_route()) else {
+                for _ in packets {
+                    self.counters.dropped(DropReason::SubscriberNotConnected);
+                }
+                continue;
+            };
+            let mut way = Way {
+                path,
+                sender,
+                counters: &mut self.counters,
+                out,
+            };
+            for packet in packets {
+                way.forward(now, track, entry, *packet);
+            }
+            if let Some(layer) = entry.leg.wants_keyframe() {
+                keyframes_wanted |= 1 << layer;
+            }
+        }
+        self.current = None;
+        for layer in (0_u8..32).filter(|layer| keyframes_wanted & (1 << layer) != 0) {
+            self.need_keyframe(now, publication, layer, out);
+        }
+    }
+
+    /// Copies each packet once to every other shard that has legs of it.
+    fn relay_out(
+        &mut self,
+        publication: PublicationKey,
+        packets: &[Pending],
+        out: &mut impl Outbox,
+    ) {
+        let Some(track) = self.tracks.get(publication) else {
+            return;
+        };
+        for shard in &track.remote_shards {
+            for packet in packets {
+                let sent = relay_packet(track, *shard, *packet, out);
+                match sent {
+                    Some(true) => self.counters.increment(Counter::RelayPacketsSent),
+                    Some(false) => self.counters.dropped(DropReason::RelayFull),
+                    None => {}
+                }
+            }
+        }
+    }
+}
+
+fn relay_packet(
+    track: &Track,
+    shard: ShardIndex,
+    packet: Pending,
+    out: &mut impl Outbox,
+) -> Option<bool> {
+    let cached = track
+        .publication
+        .packet(packet.layer, packet.sequence_number)?;
+    let message = RelayMessage::Packet {
+        publication: track.publication.id(),
+        layer: packet.layer,
+        sequence_number: packet.sequence_number,
+        received_at: cached.received_at,
+    };
+    Some(out.relay(shard, message, cached.bytes))
+}
+
+/// Everything about one subscriber that does not change from packet to packet.
+struct Way<'a, O> {
+    path: Path,
+    sender: &'a SrtpSender,
+    counters: &'a mut Counters,
+    out: &'a mut O,
+}
+
+impl<O: Outbox> Way<'_, O> {
+    fn forward(&mut self, now: Timestamp, track: &Track, entry: &mut LegEntry, packet: Pending) {
+        let (layer, sequence_number) = (packet.layer, packet.sequence_number);
+        let Some(cached) = track.publication.packet(layer, sequence_number) else {
+            return;
+        };
+        match entry.leg.forward(now, layer, sequence_number, &cached) {
+            Ok(forwarded) => {
+                self.out.datagram(self.path, |slot| {
+                    seal(entry, &forwarded, &cached, self.sender, slot).unwrap_or(0)
+                });
+                self.counters.increment(Counter::RtpPacketsForwarded);
+            }
+            Err(reason) => self.counters.dropped(reason),
+        }
+    }
+}
+
+/// Writes and seals one packet. The payload goes from the cache into the slot in the one pass that
+/// encrypts it, unless the leg had to change it.
+fn seal(
+    entry: &mut LegEntry,
+    forwarded: &Forwarded,
+    cached: &CachedPacket<'_>,
+    sender: &SrtpSender,
+    slot: &mut [u8],
+) -> Option<usize> {
+    let written = entry.leg.write(forwarded, cached, slot)?;
+    seal_written(&written, sender, slot)
+}
+
+/// Writes and seals a packet that is sent again.
+pub(super) fn seal_repeat(
+    entry: &LegEntry,
+    repeat: &Repeat<'_>,
+    sender: &SrtpSender,
+    slot: &mut [u8],
+) -> Option<usize> {
+    let written = entry.leg.write_repeat(repeat, slot)?;
+    seal_written(&written, sender, slot)
+}
+
+fn seal_written(written: &Written<'_>, sender: &SrtpSender, slot: &mut [u8]) -> Option<usize> {
+    let (ssrc, index, header_len) = (written.ssrc, written.index, written.header_len);
+    match written.payload {
+        PayloadSource::Shared(payload) => sender.seal_rtp(ssrc, index, header_len, payload, slot),
+        PayloadSource::InSlot(len) => sender.seal_rtp_in_place(ssrc, index, header_len, len, slot),
+    }
+}
+
+/// Room for the packets of an ordinary turn.
+const TURN_PACKETS: usize = 1024;

@@ -1,0 +1,146 @@
+//! What is done because time passes. One tick serves the whole shard: publishers are looked at on
+//! every tick (NACK, key frames, transport feedback), the other sessions a slice at a time, so that
+//! each is visited once a second (reports, liveness) and the work is spread evenly.
+
+use core::time::Duration;
+
+use shared::protocol::EndReason;
+
+use super::Shard;
+use super::sessions::SessionKey;
+use super::tracks::Wish;
+use crate::outbox::Outbox;
+use crate::session::Session;
+use crate::session::transport::{Liveness, Timeouts};
+use crate::time::Timestamp;
+
+/// When the next tick is, and who is to be visited.
+#[derive(Debug, Default)]
+pub(super) struct Ticker {
+    next: Option<Timestamp>,
+    publishers: Vec<SessionKey>,
+    /// All sessions, in the order of their visits; refilled when a round is over.
+    round: Vec<SessionKey>,
+    /// Visits on each tick of this round.
+    slice: usize,
+    count: u32,
+    wishes: Vec<Wish>,
+}
+
+impl Ticker {
+    /// There is a session now.
+    pub(super) fn start(&mut self, now: Timestamp) {
+        self.next.get_or_insert(now + TICK);
+    }
+
+    /// When to tick next.
+    pub(super) fn due(&self, has_sessions: bool) -> Option<Timestamp> {
+        self.next.filter(|_| has_sessions)
+    }
+
+    /// This session publishes now.
+    pub(super) fn add_publisher(&mut self, key: SessionKey, session: &mut Session) {
+        if !session.is_publisher {
+            session.is_publisher = true;
+            self.publishers.push(key);
+        }
+    }
+
+    /// Begins a round of visits if the last one is over.
+    fn begin_round(&mut self, sessions: impl Iterator<Item = SessionKey>) {
+        if self.round.is_empty() {
+            self.round.extend(sessions);
+            self.slice = self.round.len().div_ceil(TICKS_PER_ROUND);
+        }
+    }
+}
+
+impl Shard {
+    pub(super) fn tick(&mut self, now: Timestamp, out: &mut impl Outbox) {
+        if self.ticker.next.is_none_or(|next| next > now) {
+            return;
+        }
+        // From now on, not from when it was due: a late tick is not made up for.
+        self.ticker.next = (!self.sessions.is_empty()).then_some(now + TICK);
+        self.drop_former_publishers();
+        for position in 0..self.ticker.publishers.len() {
+            if let Some(key) = self.ticker.publishers.get(position).copied() {
+                self.current = Some(key);
+                self.send_feedback(now, key, out);
+            }
+        }
+        self.current = None;
+        self.tick_tracks(now, out);
+        self.ticker.begin_round(self.sessions.keys());
+        for _ in 0..self.ticker.slice {
+            let Some(key) = self.ticker.round.pop() else {
+                break;
+            };
+            self.current = Some(key);
+            self.visit(now, key, out);
+        }
+    }
+
+    /// Sessions that do not publish any more are not looked at on every tick.
+    fn drop_former_publishers(&mut self) {
+        let sessions = &mut self.sessions;
+        self.ticker.publishers.retain(|key| {
+            let Some(session) = sessions.get_mut(*key) else {
+                return false;
+            };
+            session.is_publisher = !session.publications.is_empty();
+            session.is_publisher
+        });
+    }
+
+    /// Once a second.
+    fn visit(&mut self, now: Timestamp, key: SessionKey, out: &mut impl Outbox) {
+        let timeouts = Timeouts {
+            connect: self.config.connect_timeout,
+            consent: self.config.consent_timeout,
+            reconnect: self.config.reconnect_timeout,
+        };
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        match session.transport.check_liveness(now, timeouts) {
+            Liveness::Unchanged => self.send_reports(now, key, out),
+            Liveness::Lost => self.events.session(key),
+            Liveness::NeverConnected => {
+                self.end_session(key, Some(EndReason::NeverConnected), out);
+            }
+            Liveness::GivenUp => self.end_session(key, Some(EndReason::ConnectionLost), out),
+        }
+    }
+
+    /// Looks at which layers are being received, which decides what their legs get, and repeats
+    /// requests for key frames that nobody answered.
+    fn tick_tracks(&mut self, now: Timestamp, out: &mut impl Outbox) {
+        for key in self.tracks.refresh(now) {
+            self.events.publication(key);
+        }
+        // Taken out for the time of the walk, and put back for its memory.
+        let mut wishes = core::mem::take(&mut self.ticker.wishes);
+        self.ticker.count = self.ticker.count.wrapping_add(1);
+        if self.ticker.count.is_multiple_of(TICKS_PER_SELECTION) {
+            self.tracks.select_layers(now, &mut wishes);
+        }
+        for (publication, layer) in wishes.drain(..) {
+            self.need_keyframe(now, publication, layer, out);
+        }
+        self.tracks.unanswered(now, &mut wishes);
+        for (publication, layer) in wishes.drain(..) {
+            self.ask_for_keyframe(now, publication, layer, out);
+        }
+        self.ticker.wishes = wishes;
+    }
+}
+
+/// Short enough for NACKs and transport feedback, long enough to cost an idle core nothing.
+const TICK: Duration = Duration::from_millis(20);
+
+/// Ticks between two choices of layers: fast enough that a layer which begins is soon used.
+const TICKS_PER_SELECTION: u32 = 10;
+
+/// Ticks in which every session is visited once: a second's worth.
+const TICKS_PER_ROUND: usize = 50;
