@@ -33,7 +33,7 @@ export function scenario(name, serverOptions, body) {
       await body({ server, browser, open });
       for (const tab of tabs) assert.deepEqual(tab.errors, [], 'errors on the page');
     } catch (error) {
-      tell(server, tabs);
+      await tell(server, tabs);
       throw error;
     } finally {
       await browser?.close();
@@ -74,8 +74,8 @@ export function change(before, after, kind) {
   return Object.fromEntries(counters.map(([key, value]) => [key, value - (first[key] ?? 0)]));
 }
 
-function tell(server, tabs) {
-  if (server) console.log(`---- the server said\n${server.output.slice(-6_000)}`);
+async function tell(server, tabs) {
+  if (server) console.log(`---- the server said\n${server.output.slice(-6_000)}\n${(await server.logs()).slice(-6_000)}`);
   tabs.forEach(({ console: lines }, index) => {
     console.log(`---- tab ${index} said\n${lines.slice(-40).join('\n')}`);
   });

@@ -76,6 +76,13 @@ export class Server {
     return performance.now() - began;
   }
 
+  /** What the processes wrote into files of the data directory. */
+  async logs() {
+    const names = (await fs.readdir(this.#directory).catch(() => [])).filter((name) => name.endsWith('.log'));
+    const texts = await Promise.all(names.map((name) => fs.readFile(path.join(this.#directory, name), 'utf8')));
+    return texts.join('\n');
+  }
+
   /** The HTTP status of a path, 0 when nobody answers. */
   async status(where) {
     try {
