@@ -108,10 +108,10 @@ impl<'de> Flavor<'de> for Unhinted<'de> {
         Some(0)
     }
 
-    fn try_take_n(&mut self, count: usize) -> postcard::Result<&'de [u8]> {
+    fn try_take_n(&mut self, ct: usize) -> postcard::Result<&'de [u8]> {
         let (taken, rest) = self
             .rest
-            .split_at_checked(count)
+            .split_at_checked(ct)
             .ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
         self.rest = rest;
         Ok(taken)
@@ -122,5 +122,7 @@ impl<'de> Flavor<'de> for Unhinted<'de> {
     }
 }
 
+#[cfg(test)]
+mod samples;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! How a control plane attaches to a data plane: over a unix stream socket, with SCM_RIGHTS.
+//! How a control plane attaches to a data plane: over a unix stream socket, with `SCM_RIGHTS`.
 //!
 //! ```text
 //! control plane                         data plane

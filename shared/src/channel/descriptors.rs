@@ -1,4 +1,4 @@
-//! Hands file descriptors to another process (SCM_RIGHTS, unix(7)).
+//! Hands file descriptors to another process (`SCM_RIGHTS`, unix(7)).
 
 use core::mem::MaybeUninit;
 use std::io::{self, IoSlice, IoSliceMut};

@@ -17,8 +17,8 @@ pub struct Doorbell(OwnedFd);
 /// The end that is rung.
 ///
 /// Wait until its descriptor is readable (or peek at it), then [`Bell::drain`] it. The descriptor
-/// is not `O_NONBLOCK`, since io_uring would then answer `EAGAIN` where it is to wait; `ring` and
-/// `drain` say `MSG_DONTWAIT` themselves.
+/// is not `O_NONBLOCK`, since `io_uring` would then answer `EAGAIN` where it is to wait; `ring`
+/// and `drain` say `MSG_DONTWAIT` themselves.
 #[derive(Debug)]
 pub struct Bell(OwnedFd);
 

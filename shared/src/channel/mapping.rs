@@ -34,7 +34,7 @@ impl Mapping {
         Ok((fd, mapping))
     }
 
-    /// Maps the first `words` of `fd`, which [`sealed_bytes`] has been asked about.
+    /// Maps the first `words` of `fd`, if it is sealed and has so many.
     pub(super) fn map(fd: impl AsFd, words: usize) -> io::Result<Self> {
         let sealed = sealed_bytes(fd.as_fd())?;
         let bytes = bytes_of(words)?;

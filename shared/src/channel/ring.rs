@@ -18,7 +18,7 @@
 use super::sync::{AtomicU64, Ordering, fence};
 use crate::limits::RECORD_BYTES_MAX;
 
-/// The end that records are put in. `M` is the ring's memory: [`WORDS`] words in use.
+/// The end that records are put in. `M` is the ring's memory: see [`memory_words`].
 #[derive(Debug)]
 pub struct Producer<M> {
     memory: M,
@@ -29,7 +29,7 @@ pub struct Producer<M> {
     capacity: u64,
 }
 
-/// The end that records are taken from. `M` is the ring's memory: [`WORDS`] words in use.
+/// The end that records are taken from. `M` is the ring's memory: see [`memory_words`].
 #[derive(Debug)]
 pub struct Consumer<M> {
     memory: M,

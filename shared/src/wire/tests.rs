@@ -1,170 +1,12 @@
-use arrayvec::ArrayString;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
+use super::samples::*;
 use super::*;
-use crate::id::{PublicationId, SessionId, ShardIndex};
+use crate::id::{SessionId, ShardIndex};
 use crate::limits::*;
 use crate::protocol::*;
-
-fn session(number: u8) -> SessionId {
-    SessionId::new(1, ShardIndex(2), [number; 12])
-}
-
-fn credentials() -> IceCredentials {
-    IceCredentials {
-        ufrag: "abcd".to_owned(),
-        password: "p".repeat(22),
-    }
-}
-
-fn remote() -> RemoteTransport {
-    RemoteTransport {
-        ice: credentials(),
-        fingerprints: vec![
-            Fingerprint {
-                algorithm: HashAlgorithm::Sha256,
-                digest: vec![1; 32],
-            },
-            Fingerprint {
-                algorithm: HashAlgorithm::Sha512,
-                digest: vec![2; 64],
-            },
-        ],
-        role: DtlsRole::Server,
-    }
-}
-
-fn rid(text: &str) -> Rid {
-    ArrayString::from(text).expect("short")
-}
-
-fn publish() -> PublishParameters {
-    let codec = PublishedCodec {
-        payload_type: 96,
-        codec: Codec::Vp8,
-        rtx_payload_type: Some(97),
-        nack: true,
-        pli: true,
-        fir: false,
-        transport_cc: true,
-    };
-    PublishParameters {
-        number: 3,
-        mid: rid("0"),
-        kind: MediaKind::Video,
-        codecs: vec![codec],
-        extensions: vec![ExtensionMapping {
-            id: 1,
-            extension: Extension::Mid,
-        }],
-        layers: vec![
-            LayerParameters {
-                rid: Some(rid("h")),
-                ssrc: None,
-                rtx_ssrc: None,
-            },
-            LayerParameters {
-                rid: Some(rid("l")),
-                ssrc: Some(7),
-                rtx_ssrc: Some(8),
-            },
-        ],
-    }
-}
-
-fn mapping() -> CodecMapping {
-    CodecMapping {
-        source_payload_type: 96,
-        payload_type: 120,
-        codec: Codec::Vp8,
-        rtx_payload_type: None,
-    }
-}
-
-fn subscribe() -> SubscribeParameters {
-    SubscribeParameters {
-        number: 4,
-        mid: rid("abcdefghijklmnop"),
-        kind: MediaKind::Video,
-        source: PublicationId {
-            session: session(9),
-            number: u32::MAX,
-        },
-        ssrc: 1,
-        rtx_ssrc: Some(2),
-        codecs: vec![mapping()],
-        extensions: Vec::new(),
-        selection: LayerSelection {
-            preferred_rid: Some(rid("h")),
-            priority_ordering: Ordering::Asciibetical,
-            rid_not_available: Ordering::None,
-        },
-    }
-}
-
-fn resubscribe() -> Change {
-    Change::Resubscribe {
-        number: 4,
-        source: PublicationId {
-            session: session(9),
-            number: 0,
-        },
-        codecs: vec![mapping()],
-        selection: LayerSelection::default(),
-    }
-}
-
-fn execute(changes: Vec<Change>) -> Request {
-    let command = Command::Execute {
-        session: session(1),
-        changes,
-        model: Some(vec![0xff; 300]),
-    };
-    Request {
-        id: 1,
-        deadline_ns: u64::MAX,
-        command,
-    }
-}
-
-fn report() -> SessionReport {
-    let layer = LayerReport {
-        rid: Some(rid("h")),
-        receiving: true,
-        packets: u64::MAX,
-        bytes: 1,
-        packets_lost: 2,
-    };
-    let subscription = SubscriptionReport {
-        number: 2,
-        sending: true,
-        rid: None,
-        packets: 3,
-        bytes: 4,
-        fraction_lost: 255,
-        round_trip_us: u32::MAX,
-    };
-    SessionReport {
-        session: session(1),
-        state: TransportState::Connected,
-        publications: vec![PublicationReport {
-            number: 1,
-            receiving: true,
-            layers: vec![layer],
-        }],
-        subscriptions: vec![subscription],
-        model: vec![1, 2, 3],
-    }
-}
-
-fn reported(report: SessionReport) -> Message {
-    Message::Response(Response {
-        id: 1,
-        result: Ok(Reply::Session(Box::new(report))),
-    })
-}
 
 fn buffer() -> Vec<u8> {
     vec![0; RECORD_BYTES_MAX]
@@ -194,74 +36,6 @@ fn assert_message_refused(message: &Message, what: &'static str) {
     );
     let record = postcard::to_stdvec(message).expect("encoded");
     assert_eq!(decode_message(&record), Err(WireError::OutOfBounds(what)));
-}
-
-/// One request of every shape.
-fn requests() -> Vec<Request> {
-    let command = |command| Request {
-        id: u64::MAX,
-        deadline_ns: 0,
-        command,
-    };
-    vec![
-        command(Command::ListSessions { after: None }),
-        command(Command::ListSessions {
-            after: Some(session(1)),
-        }),
-        command(Command::InspectSession {
-            session: session(2),
-        }),
-        command(Command::CloseSession {
-            session: session(3),
-        }),
-        command(Command::Execute {
-            session: session(4),
-            changes: Vec::new(),
-            model: None,
-        }),
-        execute(vec![
-            Change::Open(credentials()),
-            Change::SetRemote(remote()),
-            Change::RestartIce {
-                local: credentials(),
-                remote: credentials(),
-            },
-            Change::Publish(Box::new(publish())),
-            Change::Unpublish { number: 3 },
-            Change::Subscribe(Box::new(subscribe())),
-            Change::Unsubscribe { number: 4 },
-            resubscribe(),
-        ]),
-    ]
-}
-
-/// One message of every shape.
-fn messages() -> Vec<Message> {
-    let response = |result| Message::Response(Response { id: 5, result });
-    vec![
-        response(Ok(Reply::Done)),
-        response(Err(CommandError::SessionFailed)),
-        response(Ok(Reply::Sessions {
-            sessions: vec![session(1), session(2)],
-            more: true,
-        })),
-        reported(report()),
-        Message::Event(Event::SessionChanged {
-            session: session(1),
-            state: TransportState::Failed,
-        }),
-        Message::Event(Event::SessionEnded {
-            session: session(1),
-            reason: EndReason::InternalError,
-        }),
-        Message::Event(Event::PublicationChanged {
-            publication: PublicationId {
-                session: session(1),
-                number: 2,
-            },
-            receiving: false,
-        }),
-    ]
 }
 
 #[test]
@@ -467,10 +241,11 @@ fn publications_keep_to_their_bounds() {
         ),
         (
             |p| {
-                p.codecs.push(PublishedCodec {
+                let codec = PublishedCodec {
                     payload_type: 255,
                     ..p.codecs[0]
-                })
+                };
+                p.codecs.push(codec);
             },
             "payload type",
         ),
@@ -574,8 +349,8 @@ struct HintVisitor;
 impl<'de> serde::de::Visitor<'de> for HintVisitor {
     type Value = Option<usize>;
 
-    fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("a sequence")
+    fn expecting(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.write_str("a sequence")
     }
 
     fn visit_seq<A: serde::de::SeqAccess<'de>>(self, seq: A) -> Result<Option<usize>, A::Error> {

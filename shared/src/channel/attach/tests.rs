@@ -29,9 +29,9 @@ fn hello(version: u32) -> Vec<u8> {
 }
 
 /// What a control plane makes of a data plane that sends these bytes.
-fn received(bytes: Vec<u8>) -> AttachError {
+fn received(bytes: &[u8]) -> AttachError {
     let (near, mut far) = UnixStream::pair().expect("a pair");
-    far.write_all(&bytes).expect("written");
+    far.write_all(bytes).expect("written");
     far.shutdown(std::net::Shutdown::Write).expect("shut down");
     receive_welcome(&near).expect_err("refused")
 }
@@ -131,7 +131,7 @@ fn another_version_is_named_on_both_sides() {
     assert_eq!(answer.get(8..12), Some(&LAYOUT_VERSION.to_le_bytes()[..]));
 
     let words = [LAYOUT_VERSION + 3, 0, 0].map(u32::to_le_bytes);
-    let error = received([&MAGIC[..], words.as_flattened()].concat());
+    let error = received(&[&MAGIC[..], words.as_flattened()].concat());
     assert!(matches!(error, AttachError::Version { found } if found == LAYOUT_VERSION + 3));
 }
 
@@ -141,7 +141,7 @@ fn a_stranger_is_turned_away() {
     assert!(matches!(error, AttachError::Magic));
     assert_eq!(answer, b"");
     assert!(matches!(
-        received(b"HTTP/1.1 400 Bad Request".to_vec()),
+        received(b"HTTP/1.1 400 Bad Request"),
         AttachError::Magic
     ));
 }
@@ -152,14 +152,14 @@ fn one_who_hangs_up_is_an_error() {
         sent(&hello(LAYOUT_VERSION)[..11]).0,
         AttachError::Io(_)
     ));
-    assert!(matches!(received(Vec::new()), AttachError::Io(_)));
+    assert!(matches!(received(&[]), AttachError::Io(_)));
 }
 
 #[test]
 fn lengths_that_lie_cost_nothing() {
     for (body, descriptors) in [(u32::MAX, 3), (100, u32::MAX)] {
         let words = [LAYOUT_VERSION, body, descriptors].map(u32::to_le_bytes);
-        let error = received([&MAGIC[..], words.as_flattened()].concat());
+        let error = received(&[&MAGIC[..], words.as_flattened()].concat());
         assert!(matches!(error, AttachError::Welcome(_)), "{error}");
     }
 }
