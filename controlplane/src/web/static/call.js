@@ -55,6 +55,11 @@ export class Call extends EventTarget {
     return this.#peer.connectionState;
   }
 
+  /** Whether no offer waits for its answer on our side. */
+  get stable() {
+    return this.#peer.signalingState === 'stable';
+  }
+
   /** The browser's own figures. */
   report() {
     return this.#peer.getStats();

@@ -146,6 +146,7 @@ export class Meeting extends EventTarget {
 
   // Brings what we receive in line with the newest list, one change at a time.
   async #sync() {
+    const call = this.#call;
     this.#syncing = true;
     try {
       while (this.state === 'connected') {
@@ -153,10 +154,11 @@ export class Meeting extends EventTarget {
         const changed = await this.#dropGone(members) || await this.#pullMissing(members);
         if (!changed && members === this.#newest) break;
       }
+      this.#recovered('sync');
     } catch (error) {
-      if (error.status === 410) this.#lost(this.#call, error);
-      else if (error.status === 0) this.#trouble('room', error);
-      else this.dispatchEvent(new CustomEvent('trouble', { detail: error }));
+      // Once both sides disagree about the negotiation, only a new session helps.
+      if ([406, 410].includes(error.status) || !call.stable) this.#lost(call, error);
+      else if (call === this.#call) this.#trouble('sync', error);
     } finally {
       this.#syncing = false;
     }
@@ -207,7 +209,7 @@ export class Meeting extends EventTarget {
     return missing.map((track) => ({ remote, track }));
   }
 
-  // The room poll and the session check fail independently: trouble ends when both work.
+  // Poll, session check and pulls fail independently: trouble ends when all of them work.
   #trouble(source, error) {
     if (this.state !== 'connected') return;
     this.#troubles.add(source);
