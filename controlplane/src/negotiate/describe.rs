@@ -116,16 +116,16 @@ fn offered_codecs(model: &SessionModel, line: &MediaLine, direction: Direction) 
     line.payload_types.iter().filter_map(codec).collect()
 }
 
-/// What we send in a line. Tracks of one publisher share a stream, so that they are played in step.
+/// What we send in a line. Tracks of one publisher share a stream, so that they are played in step,
+/// and a CNAME, which the data plane sends in RTCP too: the publisher's session.
 fn source(model: &SessionModel, line: &MediaLine) -> Option<LocalSource> {
     let source = line.source?;
     let (stream, track) = match &line.subscription {
         // Its name must not change when something else is put into it without SDP.
         _ if line.bidirectional => (model.id, format!("track-{}", line.mid)),
-        Some(subscription) => (
-            subscription.source.session,
-            format!("track-{}", subscription.number),
-        ),
+        Some(subscription) => {
+            (subscription.source.session, format!("track-{}", subscription.number))
+        }
         None => return None,
     };
     Some(LocalSource {
@@ -133,6 +133,6 @@ fn source(model: &SessionModel, line: &MediaLine) -> Option<LocalSource> {
         rtx_ssrc: source.rtx_ssrc,
         stream: stream.to_string(),
         track,
-        cname: model.id.to_string(),
+        cname: stream.to_string(),
     })
 }

@@ -104,7 +104,7 @@ mod tests {
         assert!(refusal(&"x".repeat(BYTES_MAX + 1)).contains("bytes"));
         assert!(refusal(&"a=x\r\n".repeat(10_000)).contains("lines in one media section"));
         assert!(refusal(&"m=audio 9 x 0\r\n".repeat(10_000)).contains("640 media sections"));
-        assert!(refusal(&candidate.repeat(10_000)).contains("lines in one media section"));
+        assert!(refusal(&candidate.repeat(10_000)).contains("1000 candidates"));
         let spread = format!("m=audio 9 x 0\r\n{}", candidate.repeat(100));
         assert!(refusal(&spread.repeat(100)).contains("1000 candidates"));
         assert!(refusal(&format!("a={}", "x".repeat(LINE_BYTES_MAX))).contains("in a line"));

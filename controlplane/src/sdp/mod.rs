@@ -119,3 +119,6 @@ impl Setup {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
