@@ -41,8 +41,8 @@ impl IcePassword {
 
 impl fmt::Debug for IcePassword {
     /// Never shows the password.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("IcePassword(..)")
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IcePassword(..)")
     }
 }
 

@@ -218,10 +218,11 @@ mod tests {
     }
 
     fn read(bytes: &[u8]) -> Result<TransportFeedback<'_>, RtcpError> {
-        match packets(bytes).next().unwrap()? {
-            Packet::TransportFeedback(feedback) => Ok(feedback),
-            other => panic!("{other:?}"),
-        }
+        let packet = packets(bytes).next().unwrap()?;
+        let Packet::TransportFeedback(feedback) = packet else {
+            panic!("{packet:?}")
+        };
+        Ok(feedback)
     }
 
     fn times(feedback: &TransportFeedback<'_>) -> Vec<Option<i64>> {
@@ -241,16 +242,20 @@ mod tests {
     }
 
     fn arrivals() -> impl Strategy<Value = Vec<Option<u64>>> {
-        let step = prop_oneof![
-            4 => (0_i64..250).prop_map(Some),
-            1 => (-2000_i64..30_000).prop_map(Some),
-            2 => Just(None),
-        ];
-        let steps = prop_oneof![
-            proptest::collection::vec(step, 1..120),
-            // Long runs, with something else in between.
-            proptest::collection::vec(prop_oneof![20 => Just(Some(3)), 1 => Just(None)], 1..200),
-        ];
+        // Of seven packets, four come soon, one comes late or early, two do not come. A calm list
+        // has long runs of the first kind.
+        let step = (0..7, 0_i64..250, -2000_i64..30_000);
+        let steps =
+            (any::<bool>(), proptest::collection::vec(step, 1..200)).prop_map(|(calm, steps)| {
+                let pick = |(kind, soon, jump)| match kind {
+                    0..4 => Some(soon),
+                    4 if calm => Some(soon),
+                    4 => Some(jump),
+                    5 if calm && soon > 20 => Some(soon),
+                    _ => None,
+                };
+                steps.into_iter().map(pick).collect::<Vec<_>>()
+            });
         (1_000_000_u64..1 << 40, steps).prop_map(|(start, steps)| {
             let mut time = start;
             steps

@@ -24,7 +24,7 @@ pub struct Descriptor {
     pub partition: u8,
     /// N: no other frame refers to this one.
     pub non_reference: bool,
-    /// PictureID, 7 or 15 bits.
+    /// `PictureID`, 7 or 15 bits.
     pub picture_id: Option<u16>,
     /// M: the picture id counts modulo 2^15, else modulo 2^7.
     pub picture_id_is_long: bool,
@@ -104,7 +104,7 @@ impl Descriptor {
 /// The numbers that [`rewrite`] puts in place of those of the source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Numbers {
-    /// PictureID; its lower 15 bits are written.
+    /// `PictureID`; its lower 15 bits are written.
     pub picture_id: u16,
     /// TL0PICIDX.
     pub tl0_picture_index: u8,
