@@ -223,7 +223,10 @@ impl Counters {
 
     /// How a gauge stands.
     pub fn gauge(&self, gauge: Gauge) -> u64 {
-        self.words.get(Counter::COUNT + gauge.index()).copied().unwrap_or_default()
+        self.words
+            .get(Counter::COUNT + gauge.index())
+            .copied()
+            .unwrap_or_default()
     }
 
     /// How many packets went no further for this reason.

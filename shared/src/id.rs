@@ -30,7 +30,9 @@ impl SessionId {
         let [n0, n1] = node.to_be_bytes();
         let [s0, s1] = shard.0.to_be_bytes();
         let [a, b, c, d, e, f, g, h, i, j, k, l] = random;
-        Self(u128::from_be_bytes([n0, n1, s0, s1, a, b, c, d, e, f, g, h, i, j, k, l]))
+        Self(u128::from_be_bytes([
+            n0, n1, s0, s1, a, b, c, d, e, f, g, h, i, j, k, l,
+        ]))
     }
 
     /// The node that made this session.
@@ -67,11 +69,15 @@ impl FromStr for SessionId {
     type Err = SessionIdError;
 
     fn from_str(text: &str) -> Result<Self, SessionIdError> {
-        let digits = text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let digits = text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         if text.len() != 32 || !digits {
             return Err(SessionIdError);
         }
-        u128::from_str_radix(text, 16).map(Self).map_err(|_| SessionIdError)
+        u128::from_str_radix(text, 16)
+            .map(Self)
+            .map_err(|_| SessionIdError)
     }
 }
 
@@ -107,7 +113,12 @@ mod tests {
 
     #[test]
     fn a_session_id_is_only_read_from_32_lower_case_hex_digits() {
-        for text in ["", "00", "00030011ABABABABABABABABABABABAB", "+0030011abababababababababababab"] {
+        for text in [
+            "",
+            "00",
+            "00030011ABABABABABABABABABABABAB",
+            "+0030011abababababababababababab",
+        ] {
             assert_eq!(text.parse::<SessionId>(), Err(SessionIdError), "{text:?}");
         }
     }

@@ -184,7 +184,9 @@ pub struct IceCredentials {
 impl core::fmt::Debug for IceCredentials {
     /// Leaves the password out, so that no log can hold it.
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("IceCredentials").field("ufrag", &self.ufrag).finish_non_exhaustive()
+        f.debug_struct("IceCredentials")
+            .field("ufrag", &self.ufrag)
+            .finish_non_exhaustive()
     }
 }
 

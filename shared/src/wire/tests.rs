@@ -415,3 +415,38 @@ proptest! {
         prop_assert_eq!(through(&request), Ok(request));
     }
 }
+
+/// The data plane must be able to answer for every session that it let become what it is.
+#[test]
+fn the_largest_report_fits_a_record() {
+    let rid = Rid::from(&"r".repeat(MID_BYTES_MAX)).expect("as long as a rid may be");
+    let layer = LayerReport {
+        rid: Some(rid),
+        receiving: true,
+        packets: u64::MAX,
+        bytes: u64::MAX,
+        packets_lost: u64::MAX,
+    };
+    let publication = PublicationReport {
+        number: u32::MAX,
+        receiving: true,
+        layers: vec![layer; LAYERS_MAX],
+    };
+    let subscription = SubscriptionReport {
+        number: u32::MAX,
+        sending: true,
+        rid: Some(rid),
+        packets: u64::MAX,
+        bytes: u64::MAX,
+        fraction_lost: u8::MAX,
+        round_trip_us: u32::MAX,
+    };
+    let report = SessionReport {
+        publications: vec![publication; PUBLICATIONS_PER_SESSION_MAX],
+        subscriptions: vec![subscription; SUBSCRIPTIONS_PER_SESSION_MAX],
+        model: vec![u8::MAX; MODEL_BYTES_MAX],
+        ..report()
+    };
+    let written = encode_message(&reported(report), &mut buffer());
+    assert!(written.is_ok(), "{written:?}");
+}
