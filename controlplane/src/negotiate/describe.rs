@@ -123,9 +123,10 @@ fn source(model: &SessionModel, line: &MediaLine) -> Option<LocalSource> {
     let (stream, track) = match &line.subscription {
         // Its name must not change when something else is put into it without SDP.
         _ if line.bidirectional => (model.id, format!("track-{}", line.mid)),
-        Some(subscription) => {
-            (subscription.source.session, format!("track-{}", subscription.number))
-        }
+        Some(subscription) => (
+            subscription.source.session,
+            format!("track-{}", subscription.number),
+        ),
         None => return None,
     };
     Some(LocalSource {

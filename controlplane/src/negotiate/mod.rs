@@ -142,3 +142,6 @@ pub fn pulled_tracks(tracks: &[TrackRequest]) -> Vec<(SessionId, &str)> {
     }
     pairs
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,7 +24,11 @@ fn refusal(text: &str) -> String {
 
 fn codecs(section: &Section) -> Vec<(u8, Codec, Option<u8>)> {
     let codec = |codec: &SectionCodec| {
-        (codec.payload_type, codec.format.codec, codec.rtx_payload_type)
+        (
+            codec.payload_type,
+            codec.format.codec,
+            codec.rtx_payload_type,
+        )
     };
     section.codecs.iter().map(codec).collect()
 }
@@ -43,7 +47,10 @@ fn chromes_audio_is_read_without_red_cn_and_telephone_event() {
         ]
     );
     assert_eq!(audio.payload_types, [111, 63, 9, 0, 8, 13, 110, 126]);
-    assert_eq!(audio.codecs[0].format.parameters, "minptime=10;useinbandfec=1");
+    assert_eq!(
+        audio.codecs[0].format.parameters,
+        "minptime=10;useinbandfec=1"
+    );
     assert_eq!(audio.direction, Direction::SendOnly);
     assert_eq!(audio.layers[0].ssrc, Some(3_762_004_911));
     assert!(offer.extmap_allow_mixed && !offer.ice_lite);
@@ -68,8 +75,16 @@ fn chromes_video_is_read_in_its_order_of_preference() {
     assert!(list.contains(&(100, Codec::Vp9, Some(101))));
     assert_eq!(list.len(), 10);
     let layer = &offer.sections[0].layers[0];
-    assert_eq!((layer.ssrc, layer.rtx_ssrc), (Some(1_975_533_746), Some(3_786_135_282)));
-    let all = Feedback { nack: true, pli: true, fir: true, transport_cc: true };
+    assert_eq!(
+        (layer.ssrc, layer.rtx_ssrc),
+        (Some(1_975_533_746), Some(3_786_135_282))
+    );
+    let all = Feedback {
+        nack: true,
+        pli: true,
+        fir: true,
+        transport_cc: true,
+    };
     assert_eq!(offer.sections[0].codecs[0].feedback, all);
 }
 
@@ -77,7 +92,10 @@ fn chromes_video_is_read_in_its_order_of_preference() {
 fn chromes_extension_ids_are_read() {
     let offer = offer(CHROME_VIDEO_FIRST);
     let id = |section: usize, wanted| {
-        let found = offer.sections[section].extensions.iter().find(|e| e.extension == Some(wanted));
+        let found = offer.sections[section]
+            .extensions
+            .iter()
+            .find(|e| e.extension == Some(wanted));
         found.map(|extension| extension.id)
     };
     assert_eq!(id(0, Extension::Mid), Some(9));
@@ -99,7 +117,10 @@ fn firefoxs_session_level_and_directed_attributes_are_read() {
         extension: Some(Extension::RtpStreamId)
     }));
     // A foreign extension still takes its id.
-    assert!(offer.sections[0].extensions.contains(&SectionExtension { id: 2, extension: None }));
+    assert!(offer.sections[0].extensions.contains(&SectionExtension {
+        id: 2,
+        extension: None
+    }));
     let h264 = (97, Codec::H264, Some(98));
     assert!(codecs(video).contains(&h264));
     assert_eq!(codecs(&offer.sections[0])[1], (9, Codec::G722, None));
@@ -111,14 +132,20 @@ fn aiortcs_candidates_are_only_counted() {
     assert_eq!(offer.candidates, 2);
     assert_eq!(offer.sections[2].media, MediaType::Application);
     assert_eq!(offer.sections[0].transport.fingerprints.len(), 2);
-    assert_ne!(offer.sections[0].transport.ice, offer.sections[1].transport.ice);
+    assert_ne!(
+        offer.sections[0].transport.ice,
+        offer.sections[1].transport.ice
+    );
 }
 
 #[test]
 fn a_missing_newline_at_the_end_is_tolerated() {
     let text = CHROME_VIDEO_FIRST.trim_end();
     assert_eq!(offer(text), offer(CHROME_VIDEO_FIRST));
-    assert_eq!(offer(&CHROME_VIDEO_FIRST.replace("\r\n", "\n")), offer(CHROME_VIDEO_FIRST));
+    assert_eq!(
+        offer(&CHROME_VIDEO_FIRST.replace("\r\n", "\n")),
+        offer(CHROME_VIDEO_FIRST)
+    );
 }
 
 #[test]
@@ -138,9 +165,21 @@ fn what_is_wrong_is_named() {
         ("a=mid:1", "a=mid:0", "a=mid:0 is there twice"),
         ("a=mid:1", "a=mid:12345678901234567", "longer than 16 bytes"),
         ("a=mid:1", "a=mid:a b", "not a token"),
-        ("a=ice-ufrag:e3baa26d", "a=x:y", "an ice-pwd but no ice-ufrag"),
-        ("a=ice-ufrag:e3baa26d", "a=ice-ufrag:e3", "a=ice-ufrag is not 4 to 256"),
-        ("a=ice-pwd:5f9dbb5c4a4d1d4b9b2c6a1d8e7f3a2b", "a=ice-pwd:short", "a=ice-pwd is not 22"),
+        (
+            "a=ice-ufrag:e3baa26d",
+            "a=x:y",
+            "an ice-pwd but no ice-ufrag",
+        ),
+        (
+            "a=ice-ufrag:e3baa26d",
+            "a=ice-ufrag:e3",
+            "a=ice-ufrag is not 4 to 256",
+        ),
+        (
+            "a=ice-pwd:5f9dbb5c4a4d1d4b9b2c6a1d8e7f3a2b",
+            "a=ice-pwd:short",
+            "a=ice-pwd is not 22",
+        ),
         ("4A:AD:B9:B1", "4A:AD:B9", "sha-256 is not 32 bytes"),
         ("4A:AD:B9:B1", "4A:AD:+9:B1", "sha-256 is not 32 bytes"),
         ("a=setup:actpass", "a=setup:holdconn", "a=setup:holdconn"),
@@ -148,7 +187,9 @@ fn what_is_wrong_is_named() {
         let error = refusal(&FIREFOX.replacen(from, to, 1));
         assert!(error.contains(expected), "{to}: {error}");
     }
-    assert!(refusal("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n").contains("no media section"));
+    assert!(
+        refusal("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n").contains("no media section")
+    );
 }
 
 #[test]
@@ -159,12 +200,21 @@ fn an_error_does_not_carry_the_whole_description_back() {
 
 #[test]
 fn arithmetic_of_repeat_times_is_not_done() {
-    let text = FIREFOX.replacen("t=0 0", "t=0 0\nr=9223372036854775807d 1d 0\nz=0 9223372036854775807d", 1);
+    let text = FIREFOX.replacen(
+        "t=0 0",
+        "t=0 0\nr=9223372036854775807d 1d 0\nz=0 9223372036854775807d",
+        1,
+    );
     assert_eq!(offer(&text), offer(FIREFOX));
 }
 
 fn golden() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(vec![CHROME_AUDIO_FIRST, CHROME_VIDEO_FIRST, FIREFOX, AIORTC])
+    prop::sample::select(vec![
+        CHROME_AUDIO_FIRST,
+        CHROME_VIDEO_FIRST,
+        FIREFOX,
+        AIORTC,
+    ])
 }
 
 proptest! {
