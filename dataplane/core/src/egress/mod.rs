@@ -6,6 +6,8 @@ pub(crate) mod report;
 pub(crate) mod rewriter;
 pub(crate) mod rtx;
 pub(crate) mod selector;
+#[cfg(test)]
+mod tests;
 pub(crate) mod vp8;
 mod write;
 

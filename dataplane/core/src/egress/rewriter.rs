@@ -246,7 +246,7 @@ impl Rewriter {
             .zip(info.captured_at)
             .and_then(|(before, now)| {
                 let ahead = i128::from(now.offset_from(before).cast_signed());
-                u64::try_from((ahead * i128::from(rate)) >> 32).ok()
+                u64::try_from((ahead * i128::from(rate) + HALF) >> 32).ok()
             });
         let lead_max = elapsed + u64::from(rate) * LEAD_SECONDS_MAX;
         let ahead = captured
@@ -315,7 +315,13 @@ const ELAPSED_TICKS_MAX: u64 = 1 << 30;
 /// How much further ahead sender reports may put a new source than the time of its coming says.
 const LEAD_SECONDS_MAX: u64 = 1;
 
+/// Of 2^-32 s, to round to the nearest tick.
+const HALF: i128 = 1 << 31;
+
 const _: () = assert!(
     HOLE_MAX < 1 << 15,
     "a receiver must take it for a jump ahead"
 );
+
+#[cfg(test)]
+mod tests;

@@ -145,3 +145,137 @@ impl Selector {
 
 /// How long the best layer by bit rate is kept.
 pub(crate) const CHOICE_KEPT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingress::testing::{ms, rid};
+
+    /// Layers with these rids and rates; a rate of zero is one that is not received.
+    fn layers<const N: usize>(of: [(&str, u64); N]) -> [LayerState; N] {
+        of.map(|(text, bit_rate)| LayerState {
+            rid: Some(rid(text)),
+            receiving: bit_rate > 0,
+            bit_rate,
+        })
+    }
+
+    fn preferring(text: &str, rid_not_available: Ordering) -> LayerSelection {
+        LayerSelection {
+            preferred_rid: Some(rid(text)),
+            priority_ordering: Ordering::None,
+            rid_not_available,
+        }
+    }
+
+    fn choice<const N: usize>(selection: LayerSelection, of: [(&str, u64); N]) -> Option<u8> {
+        let mut selector = Selector::new(selection);
+        selector.select(ms(10_000), &layers(of));
+        selector.target()
+    }
+
+    #[test]
+    fn the_preferred_rid_is_chosen() {
+        let selection = preferring("h", Ordering::None);
+        assert_eq!(
+            choice(selection, [("f", 900), ("h", 300), ("q", 100)]),
+            Some(1)
+        );
+    }
+
+    #[test]
+    fn a_preferred_rid_that_is_not_received_is_waited_for() {
+        let selection = preferring("f", Ordering::None);
+        assert_eq!(
+            choice(selection, [("f", 0), ("h", 300), ("q", 100)]),
+            Some(0)
+        );
+    }
+
+    #[test]
+    fn asciibetically_the_next_received_rid_stands_in() {
+        let selection = preferring("f", Ordering::Asciibetical);
+        assert_eq!(
+            choice(selection, [("q", 100), ("h", 300), ("f", 0)]),
+            Some(1)
+        );
+        assert_eq!(choice(selection, [("q", 100), ("h", 0), ("f", 0)]), Some(0));
+    }
+
+    #[test]
+    fn without_a_rid_behind_the_one_before_stands_in() {
+        let selection = preferring("q", Ordering::Asciibetical);
+        assert_eq!(
+            choice(selection, [("f", 900), ("h", 300), ("q", 0)]),
+            Some(1)
+        );
+    }
+
+    #[test]
+    fn with_none_received_the_preferred_rid_is_waited_for() {
+        let selection = preferring("h", Ordering::Asciibetical);
+        assert_eq!(choice(selection, [("f", 0), ("h", 0)]), Some(1));
+    }
+
+    #[test]
+    fn the_preferred_rid_is_gone_back_to() {
+        let mut selector = Selector::new(preferring("f", Ordering::Asciibetical));
+        selector.select(ms(10_000), &layers([("f", 0), ("h", 300)]));
+        assert_eq!(selector.target(), Some(1));
+        selector.select(ms(10_001), &layers([("f", 10), ("h", 300)]));
+        assert_eq!(selector.target(), Some(0));
+    }
+
+    #[test]
+    fn without_a_preference_the_largest_is_chosen() {
+        let selection = LayerSelection::default();
+        assert_eq!(
+            choice(selection, [("lo", 100), ("hi", 900), ("mid", 300)]),
+            Some(1)
+        );
+        assert_eq!(
+            choice(preferring("x", Ordering::None), [("a", 1), ("b", 2)]),
+            Some(1)
+        );
+        assert_eq!(choice(selection, [("a", 0), ("b", 0)]), Some(0));
+        assert_eq!(choice(selection, []), None);
+    }
+
+    #[test]
+    fn the_largest_is_kept_until_another_is_clearly_larger_for_long() {
+        let mut selector = Selector::new(LayerSelection::default());
+        let mut select = |at, of| {
+            selector.select(ms(at), &layers(of));
+            selector.target()
+        };
+        assert_eq!(select(10_000, [("a", 100), ("b", 50)]), Some(0));
+        assert_eq!(select(10_500, [("a", 100), ("b", 500)]), Some(0));
+        assert_eq!(select(12_500, [("a", 100), ("b", 120)]), Some(0));
+        assert_eq!(select(13_000, [("a", 100), ("b", 130)]), Some(1));
+        assert_eq!(select(13_001, [("a", 100), ("b", 0)]), Some(0));
+    }
+
+    #[test]
+    fn a_limit_takes_larger_layers_away_but_leaves_the_smallest() {
+        let mut selector = Selector::new(LayerSelection::default());
+        let all = layers([("f", 900), ("h", 300), ("q", 100)]);
+        for (limit, expected) in [(Some(500), 1), (Some(200), 2), (Some(50), 2), (None, 0)] {
+            selector.set_selection(LayerSelection::default());
+            selector.set_limit(limit);
+            selector.select(ms(10_000), &all);
+            assert_eq!(selector.target(), Some(expected), "{limit:?}");
+        }
+    }
+
+    #[test]
+    fn a_limit_moves_a_preferred_rid_only_if_priority_ordering_allows() {
+        let mut selection = preferring("f", Ordering::None);
+        for (ordering, expected) in [(Ordering::None, 0), (Ordering::Asciibetical, 1)] {
+            selection.priority_ordering = ordering;
+            let mut selector = Selector::new(selection);
+            selector.set_limit(Some(500));
+            selector.select(ms(10_000), &layers([("f", 900), ("h", 300)]));
+            assert_eq!(selector.target(), Some(expected));
+        }
+    }
+}

@@ -403,7 +403,7 @@ const _: () = assert!(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ingress::testing::{Packet, ms, parameters};
+    use crate::ingress::testing::{Packet, Vp8, ms, parameters};
 
     fn info(packet: &[u8]) -> PacketInfo {
         let parameters = parameters(Codec::Vp8, &[]);
@@ -521,14 +521,22 @@ mod tests {
             .bytes();
         let info = info(&packet);
         let found: Vec<_> = info.extensions(&packet).collect();
-        let expected =
-            [(Extension::VideoOrientation, &[2][..]), (Extension::AudioLevel, &[5][..])];
+        let expected = [
+            (Extension::VideoOrientation, &[2][..]),
+            (Extension::AudioLevel, &[5][..]),
+        ];
         assert_eq!(found, expected);
     }
 
     #[test]
     fn every_end_to_end_extension_has_a_place() {
-        assert_eq!(EXTENSIONS.iter().filter(|known| known.is_end_to_end()).count(), END_TO_END_MAX);
+        assert_eq!(
+            EXTENSIONS
+                .iter()
+                .filter(|known| known.is_end_to_end())
+                .count(),
+            END_TO_END_MAX
+        );
     }
 
     const EXTENSIONS: [Extension; 15] = [
@@ -549,36 +557,37 @@ mod tests {
         Extension::AbsoluteCaptureTime,
     ];
 
+    fn position(frame: Vp8) -> Vp8Position {
+        let descriptor = vp8::Descriptor::parse(&frame.payload()).unwrap();
+        Vp8Position {
+            descriptor,
+            picture_id: frame.picture_id,
+        }
+    }
+
     #[test]
     fn picture_ids_of_7_bits_are_widened_across_their_wraps() {
         let mut newest = None;
         let mut widen = |id: u16| {
-            let mut position = Vp8Position {
-                descriptor: vp8::Descriptor { picture_id: Some(id), ..Default::default() },
-                picture_id: id,
-            };
+            let mut position = position(Vp8::frame(id).short());
             position.widen(&mut newest);
             position.picture_id
         };
-        let ids: Vec<u16> = [126, 127, 0, 1, 127, 100].into_iter().map(&mut widen).collect();
+        let ids: Vec<u16> = [126, 127, 0, 1, 127, 100]
+            .into_iter()
+            .map(&mut widen)
+            .collect();
         // 127 is late; 100 is nearer behind than ahead.
         assert_eq!(ids, [126, 127, 128, 129, 127, 100]);
-        for id in 2..600 {
-            assert_eq!(widen(id % 128), id + 128);
+        for id in 130..600 {
+            assert_eq!(widen(id), id);
         }
     }
 
     #[test]
     fn picture_ids_of_15_bits_stay_as_they_are() {
         let mut newest = Some(20_000);
-        let mut position = Vp8Position {
-            descriptor: vp8::Descriptor {
-                picture_id: Some(5),
-                picture_id_is_long: true,
-                ..Default::default()
-            },
-            picture_id: 5,
-        };
+        let mut position = position(Vp8::frame(5));
         position.widen(&mut newest);
         assert_eq!(position.picture_id, 5);
     }

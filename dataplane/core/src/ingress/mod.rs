@@ -324,3 +324,6 @@ fn keyframe_method(kind: MediaKind, codecs: &[PublishedCodec]) -> KeyframeMethod
 
 /// The original sequence number before the payload of a retransmission (RFC 4588 §4).
 pub(crate) const OSN_BYTES: usize = 2;
+
+#[cfg(test)]
+mod tests;

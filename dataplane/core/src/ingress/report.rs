@@ -34,7 +34,8 @@ impl ClockMapping {
     )]
     pub(crate) fn rtp_timestamp_at(&self, ntp: NtpTime, clock_rate: u32) -> u32 {
         let offset = i128::from(ntp.offset_from(self.ntp).cast_signed());
-        let ticks = (offset * i128::from(clock_rate)) >> 32;
+        // To the nearest tick.
+        let ticks = (offset * i128::from(clock_rate) + (1 << 31)) >> 32;
         self.rtp_timestamp.wrapping_add(ticks as u32)
     }
 }
@@ -226,7 +227,12 @@ mod tests {
         let mut reception = Reception::default();
         for n in 0..500_u32 {
             let late = u64::from(n % 2 * 10);
-            reception.packet(ms(u64::from(n) * 20 + late), 65_536 + u64::from(n), n * 1_800, RATE);
+            reception.packet(
+                ms(u64::from(n) * 20 + late),
+                65_536 + u64::from(n),
+                n * 1_800,
+                RATE,
+            );
         }
         let jitter = reception.report_block(ms(0), 7).unwrap().jitter;
         assert!((890..=900).contains(&jitter), "{jitter}");
@@ -253,10 +259,22 @@ mod tests {
 
     #[test]
     fn a_mapping_goes_both_ways() {
-        let mapping = ClockMapping { ntp: NtpTime::from_bits(50 << 32), rtp_timestamp: 100 };
+        let mapping = ClockMapping {
+            ntp: NtpTime::from_bits(50 << 32),
+            rtp_timestamp: 100,
+        };
         let half_before = NtpTime::from_bits((49 << 32) + (1 << 31));
-        assert_eq!(mapping.ntp_of(100_u32.wrapping_sub(45_000), RATE), half_before);
-        assert_eq!(mapping.rtp_timestamp_at(half_before, RATE), 100_u32.wrapping_sub(45_000));
-        assert_eq!(mapping.rtp_timestamp_at(NtpTime::from_bits(52 << 32), RATE), 180_100);
+        assert_eq!(
+            mapping.ntp_of(100_u32.wrapping_sub(45_000), RATE),
+            half_before
+        );
+        assert_eq!(
+            mapping.rtp_timestamp_at(half_before, RATE),
+            100_u32.wrapping_sub(45_000)
+        );
+        assert_eq!(
+            mapping.rtp_timestamp_at(NtpTime::from_bits(52 << 32), RATE),
+            180_100
+        );
     }
 }

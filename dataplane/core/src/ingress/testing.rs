@@ -57,7 +57,11 @@ pub(crate) fn parameters(of: Codec, rids: &[&str]) -> PublishParameters {
         })
         .collect();
     if layers.is_empty() {
-        layers.push(LayerParameters { rid: None, ssrc: Some(1000), rtx_ssrc: Some(2000) });
+        layers.push(LayerParameters {
+            rid: None,
+            ssrc: Some(1000),
+            rtx_ssrc: Some(2000),
+        });
     }
     PublishParameters {
         number: 1,
@@ -65,9 +69,18 @@ pub(crate) fn parameters(of: Codec, rids: &[&str]) -> PublishParameters {
         kind: of.kind(),
         codecs: vec![codec(of)],
         extensions: vec![
-            ExtensionMapping { id: 4, extension: Extension::Mid },
-            ExtensionMapping { id: 5, extension: Extension::AudioLevel },
-            ExtensionMapping { id: 6, extension: Extension::VideoOrientation },
+            ExtensionMapping {
+                id: 4,
+                extension: Extension::Mid,
+            },
+            ExtensionMapping {
+                id: 5,
+                extension: Extension::AudioLevel,
+            },
+            ExtensionMapping {
+                id: 6,
+                extension: Extension::VideoOrientation,
+            },
         ],
         layers,
     }
@@ -125,7 +138,10 @@ impl Packet {
     /// As it stands in an opened packet.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = vec![0; 2048];
-        let elements = self.extensions.iter().map(|(id, data)| (*id, data.as_slice()));
+        let elements = self
+            .extensions
+            .iter()
+            .map(|(id, data)| (*id, data.as_slice()));
         let length = self.header.write(elements, &mut bytes).unwrap();
         bytes.truncate(length);
         bytes.extend_from_slice(&self.payload);
@@ -200,7 +216,10 @@ impl Vp8 {
 
     /// A key frame with a picture id of 15 bits.
     pub(crate) fn key(picture_id: u16) -> Self {
-        Self { keyframe: true, ..Self::frame(picture_id) }
+        Self {
+            keyframe: true,
+            ..Self::frame(picture_id)
+        }
     }
 
     /// The same with 7 bits.

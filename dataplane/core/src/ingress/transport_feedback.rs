@@ -51,8 +51,8 @@ impl TransportFeedback {
             return;
         }
         if self.pending == 0 {
-            // After a pause, packets are gathered before they are reported.
-            self.last_at = self.last_at.max(now - INTERVAL_MAX);
+            // After a pause too, some packets are gathered before they are reported.
+            self.last_at = self.last_at.max(now - INTERVAL_MIN);
         }
         let next = self.next.get_or_insert(number);
         if *next + WINDOW <= number {
@@ -184,8 +184,13 @@ mod tests {
         }
         let length = writer.len();
         let packet = packets(&buffer[..length]).next().unwrap().unwrap();
-        let Packet::TransportFeedback(feedback) = packet else { panic!("{packet:?}") };
-        let arrivals = feedback.arrivals().filter_map(|(number, at)| Some((number, at?))).collect();
+        let Packet::TransportFeedback(feedback) = packet else {
+            panic!("{packet:?}")
+        };
+        let arrivals = feedback
+            .arrivals()
+            .filter_map(|(number, at)| Some((number, at?)))
+            .collect();
         Some(Reported {
             base: feedback.base_sequence_number,
             count: feedback.status_count,
@@ -218,13 +223,13 @@ mod tests {
     fn many_packets_are_reported_sooner() {
         let mut record = TransportFeedback::default();
         record.record(ms(1_000), 0, 7);
-        write(&mut record, ms(1_000));
+        assert!(write(&mut record, ms(1_050)).is_some());
         for number in 1..=8 {
-            assert!(!record.is_due(ms(1_050)));
-            record.record(ms(1_010), number, 7);
+            assert!(!record.is_due(ms(1_100)));
+            record.record(ms(1_060), number, 7);
         }
-        assert!(!record.is_due(ms(1_049)));
-        assert!(record.is_due(ms(1_050)));
+        assert!(!record.is_due(ms(1_099)));
+        assert!(record.is_due(ms(1_100)));
     }
 
     #[test]

@@ -1,0 +1,613 @@
+//! A leg from the packets of its publication to the bytes in the slot. The independent reader of
+//! what is written is the `rtp` crate.
+
+use core::time::Duration;
+
+use arrayvec::ArrayString;
+use rtp::packet::Packet as Parsed;
+use shared::counters::DropReason;
+use shared::id::PublicationId;
+use shared::protocol::{
+    Codec, CodecMapping, Extension, ExtensionMapping, LayerSelection, Ordering, SubscribeParameters,
+};
+use webrtc_util::marshal::Unmarshal;
+
+use super::rtx::REPEATS_MAX;
+use super::*;
+use crate::ingress::Publication;
+use crate::ingress::report::ClockMapping;
+use crate::ingress::testing::{Packet, Vp8, ms, publication, publisher, rid};
+use crate::rtcp::ReportBlock;
+use crate::time::{NtpTime, Timestamp};
+
+/// A publication, one leg of it, and the time.
+struct Bench {
+    track: Publication,
+    leg: Leg,
+    now: Timestamp,
+}
+
+impl Bench {
+    fn new(codec: Codec, rids: &[&str], selection: LayerSelection) -> Self {
+        let mut bench = Self {
+            track: publication(codec, rids),
+            leg: leg(codec, selection),
+            now: ms(1_000),
+        };
+        bench.leg.select(bench.now, &bench.track);
+        bench
+    }
+
+    fn vp8() -> Self {
+        Self::new(Codec::Vp8, &[], LayerSelection::default())
+    }
+
+    /// One packet comes: what leaves?
+    fn feed(&mut self, layer: u8, packet: &Packet) -> Result<Vec<u8>, DropReason> {
+        let accepted = self.track.take(self.now, layer, packet).unwrap();
+        let cached = self.track.packet(layer, accepted.sequence_number).unwrap();
+        let forwarded = self
+            .leg
+            .forward(self.now, layer, accepted.sequence_number, &cached)?;
+        let mut slot = [0xee; 1452];
+        let written = self.leg.write(&forwarded, &cached, &mut slot).unwrap();
+        assert_eq!((written.ssrc, written.index), (SSRC, forwarded.index));
+        Ok(bytes(&written, &slot))
+    }
+
+    fn repeat(&mut self, sequence_number: u16) -> Result<(u32, u64, Vec<u8>), DropReason> {
+        let repeat = self
+            .leg
+            .retransmit(self.now, &self.track, sequence_number)?;
+        let mut slot = [0xee; 1452];
+        let written = self.leg.write_repeat(&repeat, &mut slot).unwrap();
+        Ok((written.ssrc, written.index, bytes(&written, &slot)))
+    }
+
+    fn select(&mut self, selection: LayerSelection) {
+        let source = PublicationId {
+            session: publisher(),
+            number: 1,
+        };
+        let codecs = self.leg.codecs.clone();
+        self.leg.resubscribe(source, &codecs, selection);
+        self.leg.select(self.now, &self.track);
+    }
+}
+
+/// Header and payload as they go to be sealed.
+fn bytes(written: &Written<'_>, slot: &[u8]) -> Vec<u8> {
+    match written.payload {
+        PayloadSource::Shared(payload) => [&slot[..written.header_len], payload].concat(),
+        PayloadSource::InSlot(len) => slot[..len].to_vec(),
+    }
+}
+
+fn leg(codec: Codec, selection: LayerSelection) -> Leg {
+    let source_payload_type = crate::ingress::testing::codec(codec).payload_type;
+    let parameters = SubscribeParameters {
+        number: 5,
+        mid: ArrayString::from("3").unwrap(),
+        kind: codec.kind(),
+        source: PublicationId {
+            session: publisher(),
+            number: 1,
+        },
+        ssrc: SSRC,
+        rtx_ssrc: Some(RTX_SSRC),
+        codecs: vec![CodecMapping {
+            source_payload_type,
+            payload_type: 120,
+            codec,
+            rtx_payload_type: Some(121),
+        }],
+        extensions: vec![
+            ExtensionMapping {
+                id: 1,
+                extension: Extension::Mid,
+            },
+            ExtensionMapping {
+                id: 2,
+                extension: Extension::VideoOrientation,
+            },
+        ],
+        selection,
+    };
+    Leg::new(
+        &parameters,
+        Start {
+            sequence_number: 0x8100,
+            rtx_sequence_number: 9,
+        },
+    )
+}
+
+fn preferring(text: &str) -> LayerSelection {
+    LayerSelection {
+        preferred_rid: Some(rid(text)),
+        ..LayerSelection::default()
+    }
+}
+
+fn key(ssrc: u32, number: u16, frame: u16) -> Packet {
+    Packet::new(
+        ssrc,
+        number,
+        u32::from(frame) * 3_000,
+        &Vp8::key(frame).payload(),
+    )
+}
+
+fn delta(ssrc: u32, number: u16, frame: u16) -> Packet {
+    Packet::new(
+        ssrc,
+        number,
+        u32::from(frame) * 3_000,
+        &Vp8::frame(frame).payload(),
+    )
+}
+
+fn parsed(mut packet: &[u8]) -> Parsed {
+    Parsed::unmarshal(&mut packet).unwrap()
+}
+
+fn sequence_number(packet: &[u8]) -> u16 {
+    parsed(packet).header.sequence_number
+}
+
+const SSRC: u32 = 0xdead_0001;
+const RTX_SSRC: u32 = 0xdead_0002;
+
+#[test]
+fn a_packet_leaves_as_the_subscribers_own() {
+    let mut bench = Bench::vp8();
+    let mut packet = key(1000, 9, 4)
+        .with_extension(4, b"0")
+        .with_extension(6, &[1]);
+    packet.header.marker = true;
+    let packet = packet.with_extension(5, &[7]).padded(40);
+    let out = parsed(&bench.feed(0, &packet).unwrap());
+    assert_eq!(out.header.ssrc, SSRC);
+    assert_eq!(out.header.payload_type, 120);
+    assert_eq!(out.header.sequence_number, 0x0100, "below 2^15");
+    assert_eq!(out.header.timestamp, 12_000);
+    assert!(out.header.marker);
+    assert!(!out.header.padding);
+    assert_eq!(out.payload, packet.payload);
+    // Only what goes end to end and what the subscriber negotiated, under its own id.
+    assert_eq!(out.header.get_extension_ids(), [2]);
+    assert_eq!(out.header.get_extension(2).unwrap(), [1][..]);
+}
+
+#[test]
+fn a_payload_that_stays_as_it_is_is_not_copied() {
+    let mut bench = Bench::vp8();
+    let number = bench
+        .track
+        .take(bench.now, 0, &key(1000, 9, 4))
+        .unwrap()
+        .sequence_number;
+    let cached = bench.track.packet(0, number).unwrap();
+    let forwarded = bench.leg.forward(bench.now, 0, number, &cached).unwrap();
+    let mut slot = [0; 1452];
+    let written = bench.leg.write(&forwarded, &cached, &mut slot).unwrap();
+    let PayloadSource::Shared(payload) = written.payload else {
+        panic!("{written:?}")
+    };
+    assert_eq!(payload.as_ptr(), cached.payload().as_ptr());
+}
+
+#[test]
+fn a_slot_that_is_too_small_takes_nothing() {
+    let mut bench = Bench::vp8();
+    let number = bench
+        .track
+        .take(bench.now, 0, &key(1000, 9, 4))
+        .unwrap()
+        .sequence_number;
+    let cached = bench.track.packet(0, number).unwrap();
+    let forwarded = bench.leg.forward(bench.now, 0, number, &cached).unwrap();
+    assert_eq!(bench.leg.write(&forwarded, &cached, &mut [0; 11]), None);
+    assert_eq!(bench.leg.reports().packets(), 0);
+}
+
+#[test]
+fn video_begins_with_a_key_frame_that_is_asked_for() {
+    let mut bench = Bench::vp8();
+    assert_eq!(bench.leg.wants_keyframe(), Some(0));
+    assert_eq!(
+        bench.feed(0, &delta(1000, 1, 1)),
+        Err(DropReason::AwaitingKeyframe)
+    );
+    assert!(bench.feed(0, &key(1000, 2, 2)).is_ok());
+    assert_eq!(bench.leg.wants_keyframe(), None);
+    assert!(bench.feed(0, &delta(1000, 3, 3)).is_ok());
+}
+
+#[test]
+fn audio_begins_at_once() {
+    let mut bench = Bench::new(Codec::Opus, &[], LayerSelection::default());
+    assert_eq!(bench.leg.wants_keyframe(), None);
+    let packet = Packet::new(1000, 1, 960, &[1, 2, 3]).of_type(111);
+    assert!(bench.feed(0, &packet).is_ok());
+    assert_eq!(bench.leg.layer(), Some(0));
+}
+
+#[test]
+fn a_switch_waits_for_the_key_frame_while_the_old_layer_goes_on() {
+    let mut bench = Bench::new(Codec::Vp8, &["f", "h"], preferring("h"));
+    bench.feed(1, &key(1001, 1, 1)).unwrap();
+    assert_eq!(
+        bench.feed(0, &key(1000, 70, 80)),
+        Err(DropReason::LayerNotSelected)
+    );
+    bench.select(preferring("f"));
+    assert_eq!(bench.leg.wants_keyframe(), Some(0));
+    assert_eq!(
+        bench.feed(0, &delta(1000, 71, 81)),
+        Err(DropReason::AwaitingKeyframe)
+    );
+    assert_eq!(
+        sequence_number(&bench.feed(1, &delta(1001, 2, 2)).unwrap()),
+        0x0101
+    );
+    bench.now = bench.now + Duration::from_millis(33);
+    let number = bench
+        .track
+        .take(bench.now, 0, &key(1000, 72, 82))
+        .unwrap()
+        .sequence_number;
+    let cached = bench.track.packet(0, number).unwrap();
+    let forwarded = bench.leg.forward(bench.now, 0, number, &cached).unwrap();
+    assert!(forwarded.switched);
+    assert_eq!(forwarded.index, 0x0102);
+    assert_eq!(bench.leg.layer(), Some(0));
+    assert_eq!(bench.leg.wants_keyframe(), None);
+    assert_eq!(
+        bench.feed(1, &delta(1001, 3, 3)),
+        Err(DropReason::LayerNotSelected)
+    );
+}
+
+#[test]
+fn vp8_pictures_are_counted_on_over_a_switch() {
+    // RFC 7741 §4.2.
+    let mut bench = Bench::new(Codec::Vp8, &["f", "h"], preferring("h"));
+    bench.feed(1, &key(1001, 1, 100)).unwrap();
+    bench
+        .track
+        .take(bench.now, 0, &delta(1000, 1, 300))
+        .unwrap();
+    bench.select(preferring("f"));
+    let out = bench.feed(0, &key(1000, 2, 301)).unwrap();
+    let expected = Vp8 {
+        picture_id: 101,
+        tl0_picture_index: 101,
+        key_index: 4,
+        ..Vp8::key(301)
+    }
+    .payload();
+    assert_eq!(parsed(&out).payload, expected);
+}
+
+#[test]
+fn a_short_picture_id_leaves_with_15_bits_and_the_rest_unchanged() {
+    let mut bench = Bench::vp8();
+    let short = Vp8::key(90).short();
+    let out = bench
+        .feed(0, &Packet::new(1000, 1, 0, &short.payload()))
+        .unwrap();
+    assert_eq!(
+        parsed(&out).payload,
+        Vp8 {
+            short: false,
+            ..short
+        }
+        .payload()
+    );
+}
+
+#[test]
+fn a_packet_of_padding_only_leaves_no_hole() {
+    let mut bench = Bench::vp8();
+    bench.feed(0, &key(1000, 1, 1)).unwrap();
+    let padding = Packet::new(1000, 2, 3_000, &[]).padded(200);
+    assert_eq!(bench.feed(0, &padding), Err(DropReason::PaddingOnly));
+    assert_eq!(
+        sequence_number(&bench.feed(0, &delta(1000, 3, 2)).unwrap()),
+        0x0101
+    );
+}
+
+#[test]
+fn padding_that_was_overtaken_fills_its_hole() {
+    let mut bench = Bench::vp8();
+    bench.feed(0, &key(1000, 1, 1)).unwrap();
+    bench.feed(0, &delta(1000, 3, 2)).unwrap();
+    let out = bench
+        .feed(0, &Packet::new(1000, 2, 3_000, &[]).padded(200))
+        .unwrap();
+    assert_eq!(sequence_number(&out), 0x0101);
+    assert!(parsed(&out).payload.is_empty());
+}
+
+#[test]
+fn a_codec_that_is_not_mapped_leaves_no_hole() {
+    let mut bench = Bench::vp8();
+    bench.feed(0, &key(1000, 1, 1)).unwrap();
+    let codecs = core::mem::take(&mut bench.leg.codecs);
+    assert_eq!(
+        bench.feed(0, &delta(1000, 2, 2)),
+        Err(DropReason::CodecNotMapped)
+    );
+    bench.leg.codecs = codecs;
+    assert_eq!(
+        sequence_number(&bench.feed(0, &delta(1000, 3, 3)).unwrap()),
+        0x0101
+    );
+}
+
+#[test]
+fn another_stream_of_the_layer_begins_with_a_key_frame() {
+    let mut bench = Bench::vp8();
+    bench.feed(0, &key(1000, 1, 1)).unwrap();
+    assert_eq!(
+        bench.feed(0, &delta(4_711, 500, 9)),
+        Err(DropReason::AwaitingKeyframe)
+    );
+    assert_eq!(bench.leg.wants_keyframe(), Some(0));
+    assert_eq!(
+        sequence_number(&bench.feed(0, &key(4_711, 501, 10)).unwrap()),
+        0x0101
+    );
+    assert_eq!(bench.leg.wants_keyframe(), None);
+}
+
+#[test]
+fn a_plain_repeat_is_the_same_to_the_last_bit() {
+    let mut bench = Bench::new(Codec::Vp8, &["f", "h"], preferring("h"));
+    bench.leg.repeater = rtx::Repeater::new(Codec::Vp8.kind(), None, 0);
+    let mut sent = Vec::new();
+    sent.push(bench.feed(1, &key(1001, 1, 100)).unwrap());
+    sent.push(
+        bench
+            .feed(1, &delta(1001, 2, 101).with_extension(6, &[1]))
+            .unwrap(),
+    );
+    bench
+        .track
+        .take(bench.now, 0, &delta(1000, 1, 300))
+        .unwrap();
+    bench.select(preferring("f"));
+    bench.now = bench.now + Duration::from_millis(40);
+    sent.push(bench.feed(0, &key(1000, 2, 301)).unwrap());
+    let padding = Packet::new(1000, 3, 301 * 3_000, &[]).padded(9);
+    assert_eq!(bench.feed(0, &padding), Err(DropReason::PaddingOnly));
+    sent.push(bench.feed(0, &delta(1000, 4, 302)).unwrap());
+    bench.select(preferring("h"));
+    sent.push(bench.feed(1, &key(1001, 3, 102)).unwrap());
+    for (index, packet) in (0x0100..).zip(&sent) {
+        let number = sequence_number(packet);
+        assert_eq!(bench.repeat(number).unwrap(), (SSRC, index, packet.clone()));
+    }
+    let counted = bench.leg.reports().packets();
+    assert_eq!(counted, 5, "repeats are not counted");
+}
+
+#[test]
+fn a_repeat_of_its_own_stream_holds_the_packet_as_it_was_sent() {
+    // RFC 4588 §4.
+    let mut bench = Bench::new(Codec::Vp8, &["f", "h"], preferring("h"));
+    bench.feed(1, &key(1001, 1, 100)).unwrap();
+    bench
+        .track
+        .take(bench.now, 0, &delta(1000, 1, 300))
+        .unwrap();
+    bench.select(preferring("f"));
+    let mut switched = key(1000, 2, 301).with_extension(6, &[1]);
+    switched.header.marker = true;
+    let first = parsed(&bench.feed(0, &switched).unwrap());
+    let (ssrc, index, bytes) = bench.repeat(0x0101).unwrap();
+    assert_eq!((ssrc, index), (RTX_SSRC, 9));
+    let again = parsed(&bytes);
+    assert_eq!(
+        (again.header.ssrc, again.header.payload_type),
+        (RTX_SSRC, 121)
+    );
+    assert_eq!(again.header.sequence_number, 9);
+    assert_eq!(again.header.timestamp, first.header.timestamp);
+    assert!(again.header.marker);
+    assert_eq!(again.header.get_extension(2), first.header.get_extension(2));
+    assert_eq!(again.payload, [&[0x01, 0x01], &first.payload[..]].concat());
+    // Each repeat has a number of its own: a nonce is never used twice.
+    bench.now = bench.now + Duration::from_secs(1);
+    assert_eq!(bench.repeat(0x0100).unwrap().1, 10);
+    assert_eq!(bench.repeat(0x0101).unwrap().1, 11);
+}
+
+#[test]
+fn a_packet_lost_on_its_way_in_is_repeated_once_it_came() {
+    let mut bench = Bench::vp8();
+    bench.feed(0, &key(1000, 1, 1)).unwrap();
+    bench.feed(0, &delta(1000, 3, 3)).unwrap();
+    assert_eq!(bench.repeat(0x0101), Err(DropReason::RetransmissionMiss));
+    let rtx = delta(1000, 2, 2).retransmission(2000, 1);
+    bench.track.take_retransmission(bench.now, 0, &rtx).unwrap();
+    assert!(bench.repeat(0x0101).is_ok());
+}
+
+#[test]
+fn numbers_that_were_never_sent_are_not_repeated() {
+    let mut bench = Bench::vp8();
+    assert_eq!(bench.repeat(0x0100), Err(DropReason::RetransmissionMiss));
+    bench.feed(0, &key(1000, 1, 1)).unwrap();
+    for number in [0x00ff, 0x0101, 0x8100, 0xffff] {
+        assert_eq!(
+            bench.repeat(number),
+            Err(DropReason::RetransmissionMiss),
+            "{number:x}"
+        );
+    }
+}
+
+#[test]
+fn repeats_are_a_round_trip_apart_and_so_many_only() {
+    let mut bench = Bench::vp8();
+    bench.feed(0, &key(1000, 1, 1)).unwrap();
+    let block = ReportBlock {
+        ssrc: SSRC,
+        last_sender_report: NtpTime::from_bits(10 << 32).compact(),
+        ..ReportBlock::default()
+    };
+    bench
+        .leg
+        .handle_report_block(NtpTime::from_bits((10 << 32) + (1 << 31)), &block);
+    assert_eq!(bench.leg.round_trip(), Some(Duration::from_millis(500)));
+    bench.repeat(0x0100).unwrap();
+    bench.now = bench.now + Duration::from_millis(499);
+    assert_eq!(bench.repeat(0x0100), Err(DropReason::RetransmissionBudget));
+    let mut repeats = 1;
+    for _ in 0..100 {
+        bench.now = bench.now + Duration::from_millis(500);
+        repeats += u8::from(bench.repeat(0x0100).is_ok());
+    }
+    assert_eq!(repeats, REPEATS_MAX);
+}
+
+#[test]
+fn another_publication_starts_with_its_key_frame_and_goes_on() {
+    let mut bench = Bench::vp8();
+    bench.feed(0, &key(1000, 1, 1)).unwrap();
+    bench.track = publication(Codec::Vp8, &[]);
+    let other = PublicationId {
+        session: publisher(),
+        number: 2,
+    };
+    let codecs = bench.leg.codecs.clone();
+    bench
+        .leg
+        .resubscribe(other, &codecs, LayerSelection::default());
+    bench.leg.select(bench.now, &bench.track);
+    assert_eq!(bench.leg.wants_keyframe(), Some(0));
+    assert_eq!(bench.repeat(0x0100), Err(DropReason::RetransmissionMiss));
+    assert_eq!(
+        bench.feed(0, &delta(1000, 2, 2)),
+        Err(DropReason::AwaitingKeyframe)
+    );
+    let out = parsed(&bench.feed(0, &key(1000, 3, 3)).unwrap());
+    assert_eq!(out.header.sequence_number, 0x0101);
+    assert_eq!(
+        out.payload,
+        Vp8 {
+            key_index: 4,
+            ..Vp8::key(2)
+        }
+        .payload()
+    );
+}
+
+#[test]
+fn a_layer_that_falls_silent_is_replaced_where_that_is_wanted() {
+    let selection = LayerSelection {
+        rid_not_available: Ordering::Asciibetical,
+        ..preferring("f")
+    };
+    let mut bench = Bench::new(Codec::Vp8, &["f", "h"], selection);
+    bench.feed(0, &key(1000, 1, 1)).unwrap();
+    bench.now = bench.now + Duration::from_secs(3);
+    bench.track.take(bench.now, 1, &delta(1001, 1, 1)).unwrap();
+    bench.leg.select(bench.now, &bench.track);
+    assert_eq!(bench.leg.wants_keyframe(), Some(1));
+    assert!(bench.feed(1, &key(1001, 2, 2)).is_ok());
+}
+
+#[test]
+fn sent_packets_are_counted() {
+    let mut bench = Bench::vp8();
+    let first = bench
+        .feed(0, &key(1000, 1, 1).with_extension(6, &[1]))
+        .unwrap();
+    let second = bench.feed(0, &delta(1000, 2, 2).padded(50)).unwrap();
+    assert_eq!(bench.leg.reports().packets(), 2);
+    assert_eq!(
+        bench.leg.reports().bytes(),
+        (first.len() + second.len()) as u64
+    );
+}
+
+#[test]
+fn a_sender_report_says_where_the_media_is_now() {
+    // RFC 3550 §6.4.1.
+    let mut bench = Bench::new(Codec::Vp8, &["f", "h"], preferring("h"));
+    let clock = |seconds: u64, rtp_timestamp| ClockMapping {
+        ntp: NtpTime::from_bits(seconds << 32),
+        rtp_timestamp,
+    };
+    let now = NtpTime::from_bits(102 << 32);
+    bench.feed(1, &key(1001, 1, 1)).unwrap();
+    assert_eq!(
+        bench.leg.sender_report(now, &bench.track),
+        None,
+        "no mapping yet"
+    );
+    let mapping = clock(100, 3_000);
+    bench
+        .track
+        .layer_mut(1)
+        .unwrap()
+        .sender_report(bench.now, NtpTime::default(), mapping);
+    let report = bench.leg.sender_report(now, &bench.track).unwrap();
+    assert_eq!((report.ntp, report.rtp_timestamp), (now, 183_000));
+    assert_eq!((report.packets, report.octets), (1, 27));
+
+    // After a switch the layer's clock is another one, and the leg's goes on.
+    bench.feed(1, &delta(1001, 2, 2)).unwrap();
+    let mapping = clock(100, 900_000 - 3_000);
+    bench
+        .track
+        .layer_mut(0)
+        .unwrap()
+        .sender_report(bench.now, NtpTime::default(), mapping);
+    bench
+        .track
+        .take(bench.now, 0, &delta(1000, 1, 300))
+        .unwrap();
+    bench.select(preferring("f"));
+    bench.now = bench.now + Duration::from_millis(70);
+    bench.feed(0, &key(1000, 2, 302)).unwrap();
+    let report = bench.leg.sender_report(now, &bench.track).unwrap();
+    assert_eq!(report.rtp_timestamp, 183_000);
+}
+
+#[test]
+fn a_report_block_tells_loss_and_round_trip() {
+    let mut bench = Bench::vp8();
+    let sent = NtpTime::from_bits(10 << 32);
+    let received = sent + Duration::from_millis(300);
+    let mut block = ReportBlock {
+        ssrc: SSRC,
+        fraction_lost: 30,
+        ..ReportBlock::default()
+    };
+    bench.leg.handle_report_block(received, &block);
+    assert_eq!(bench.leg.round_trip(), None, "no sender report was seen");
+    block.last_sender_report = sent.compact();
+    block.delay_since_last_sender_report = 65_536 / 5;
+    bench.leg.handle_report_block(received, &block);
+    let round_trip = bench.leg.round_trip().unwrap().as_millis();
+    assert!((99..=101).contains(&round_trip), "{round_trip}");
+    assert_eq!(bench.leg.reports().fraction_lost(), 30);
+    // A delay that cannot be, and a report that is not ours.
+    block.delay_since_last_sender_report = 65_536;
+    bench.leg.handle_report_block(received, &block);
+    assert_eq!(bench.leg.round_trip(), Some(Duration::from_micros(100)));
+    block.last_sender_report = sent.compact().wrapping_sub(65_536 * 100);
+    bench.leg.handle_report_block(received, &block);
+    assert_eq!(bench.leg.round_trip(), Some(Duration::from_micros(100)));
+}
+
+#[test]
+fn a_leg_ends_with_both_of_its_sources() {
+    let bench = Bench::vp8();
+    assert_eq!(bench.leg.sources().as_slice(), [SSRC, RTX_SSRC]);
+}
