@@ -1,2 +1,261 @@
-//! The jackfield command.
-fn main() {}
+//! The `jackfield` command. Only this file names both planes.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use controlplane::config::{
+    self, ConfigError, ControlplaneFlags, DataplaneFlags, Flags, ServeFlags, Settings,
+};
+use controlplane::server::{self, ServerError};
+use controlplane::supervise::Starter;
+use controlplane::observe;
+use dataplane::cores::CoreAllowance;
+use dataplane::{CoreChoice, DataplaneConfig, DtlsEngine, IoBackend, MediaAddress};
+
+/// A self-hosted media server that speaks Cloudflare Realtime's SFU API.
+///
+/// Without a subcommand it serves: it runs the control plane (HTTP) and starts the data plane
+/// (media) as a process of its own, or attaches to the one that still runs.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Subcommands>,
+    #[command(flatten)]
+    serve: ServeFlags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Subcommands {
+    /// Runs both planes; this is the default
+    ///
+    /// A data plane that still runs in the same data directory is attached to, and its calls go
+    /// on. SIGTERM or SIGINT stops both; a second one does so at once.
+    #[command(after_help = AFTER_HELP)]
+    Serve(ServeFlags),
+    /// Runs the data plane alone: it forwards media and waits for a control plane
+    ///
+    /// The control plane attaches over the unix socket dataplane.sock in the data directory.
+    #[command(after_help = AFTER_HELP)]
+    Dataplane(DataplaneFlags),
+    /// Runs the control plane alone, attached to a data plane that runs already
+    ///
+    /// It never starts or stops the data plane. When it ends, calls go on.
+    #[command(after_help = AFTER_HELP)]
+    Controlplane(ControlplaneFlags),
+}
+
+/// Why the command failed.
+enum Failure {
+    Config(ConfigError),
+    Dataplane(dataplane::DataplaneError),
+    Server(ServerError),
+    System(std::io::Error),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        None => serve(cli.serve),
+        Some(Subcommands::Serve(flags)) => serve(flags),
+        Some(Subcommands::Dataplane(flags)) => dataplane(flags),
+        Some(Subcommands::Controlplane(flags)) => controlplane(flags),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            use std::io::Write as _;
+            // If not even that can be written, the exit code still tells.
+            let _ = writeln!(std::io::stderr(), "jackfield: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+fn serve(flags: ServeFlags) -> Result<(), Failure> {
+    let settings = load(flags)?;
+    // What cannot work is said now, not by a child that ends.
+    dataplane_config(&settings).validate()?;
+    let cores = CoreAllowance::of_this_process().select(&core_choice(&settings.cores))?.reason;
+    let starter = Starter::Command {
+        program: std::env::current_exe()?,
+        arguments: dataplane_arguments(&settings),
+    };
+    runtime()?.block_on(server::serve(settings, starter, &cores))?;
+    Ok(())
+}
+
+fn controlplane(flags: ControlplaneFlags) -> Result<(), Failure> {
+    let settings = load(flags)?;
+    runtime()?.block_on(server::serve(settings, Starter::Never, ""))?;
+    Ok(())
+}
+
+fn dataplane(flags: DataplaneFlags) -> Result<(), Failure> {
+    let settings = load(flags)?;
+    std::fs::create_dir_all(&settings.data_dir)?;
+    Ok(dataplane::run(dataplane_config(&settings))?)
+}
+
+fn load(flags: impl Flags) -> Result<Settings, Failure> {
+    let file: Option<PathBuf> = flags.config();
+    let settings = Settings::load(flags.into_layer(), file.as_deref())?;
+    observe::start_logging(&settings.log);
+    Ok(settings)
+}
+
+/// The control plane leaves the cores to the data plane.
+fn runtime() -> Result<tokio::runtime::Runtime, std::io::Error> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()
+}
+
+fn dataplane_config(settings: &Settings) -> DataplaneConfig {
+    let addresses = settings
+        .media_ips
+        .iter()
+        .map(|address| MediaAddress { bind: address.bind, public: address.public })
+        .collect();
+    let mut config = DataplaneConfig::new(settings.dataplane_socket(), addresses);
+    config.cores = core_choice(&settings.cores);
+    config.first_media_port = settings.media_port;
+    config.io = match settings.io {
+        config::Io::Auto | config::Io::Mmsg => IoBackend::Mmsg,
+    };
+    config.dtls = match settings.dtls {
+        config::Dtls::Dimpl => DtlsEngine::Dimpl,
+        config::Dtls::Webrtc => DtlsEngine::Webrtc,
+    };
+    config.orphan_timeout = settings.orphan_timeout;
+    config.unconnected_timeout = settings.unconnected_timeout;
+    config.lost_timeout = settings.lost_timeout;
+    config
+}
+
+fn core_choice(cores: &config::Cores) -> CoreChoice {
+    match cores {
+        config::Cores::AllButOne => CoreChoice::AllButOne,
+        config::Cores::All => CoreChoice::All,
+        config::Cores::Count(count) => CoreChoice::Count(*count),
+        config::Cores::List(cores) => CoreChoice::List(cores.clone()),
+    }
+}
+
+/// The command line that gives a data plane the same settings.
+fn dataplane_arguments(settings: &Settings) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec!["dataplane".into()];
+    let mut flag = |name: &str, value: OsString| {
+        let mut argument = OsString::from(format!("--{name}="));
+        argument.push(value);
+        arguments.push(argument);
+    };
+    flag("data-dir", settings.data_dir.clone().into());
+    flag("log", settings.log.clone().into());
+    for address in &settings.media_ips {
+        flag("media-ip", address.to_string().into());
+    }
+    flag("media-port", settings.media_port.to_string().into());
+    flag("cores", settings.cores.to_string().into());
+    flag("io", settings.io.to_string().into());
+    flag("dtls", settings.dtls.to_string().into());
+    for (name, timeout) in [
+        ("orphan-timeout", settings.orphan_timeout),
+        ("unconnected-timeout", settings.unconnected_timeout),
+        ("lost-timeout", settings.lost_timeout),
+    ] {
+        flag(name, format!("{}ms", timeout.as_millis()).into());
+    }
+    arguments
+}
+
+impl Failure {
+    /// 2 for settings, like clap; 1 for all else.
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Config(_) | Self::Dataplane(dataplane::DataplaneError::Config(_)) => {
+                ExitCode::from(2)
+            }
+            Self::Dataplane(_) | Self::Server(_) | Self::System(_) => ExitCode::FAILURE,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Dataplane(error) => error.fmt(f),
+            Self::Server(error) => error.fmt(f),
+            Self::System(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<dataplane::ConfigError> for Failure {
+    fn from(error: dataplane::ConfigError) -> Self {
+        Self::Dataplane(error.into())
+    }
+}
+
+impl From<dataplane::DataplaneError> for Failure {
+    fn from(error: dataplane::DataplaneError) -> Self {
+        Self::Dataplane(error)
+    }
+}
+
+impl From<ServerError> for Failure {
+    fn from(error: ServerError) -> Self {
+        Self::Server(error)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+const WORKERS: usize = 2;
+const AFTER_HELP: &str = "Every flag can also stand in the TOML file of --config under the same \
+name, or in the environment as JACKFIELD_ and the name in capitals with underscores \
+(JACKFIELD_MEDIA_PORT). A flag wins over the environment, the environment over the file. What is \
+unknown or wrong stops the start.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_data_plane_that_is_started_gets_the_same_settings() {
+        let text = "media-ip = [\"203.0.113.1=127.0.0.1\", \"::1\"]\nmedia-port = 9000\n\
+                    cores = \"0,\"\ndtls = \"webrtc\"\nlost-timeout = \"1500ms\"\ndata-dir = \"/x y\"";
+        let dir = std::env::temp_dir().join(format!("jackfield-main-test-{}", std::process::id()));
+        std::fs::write(&dir, text).unwrap();
+        let flags = Cli::parse_from(["jackfield"]).serve.into_layer();
+        let settings = Settings::load(flags, Some(&dir)).unwrap();
+        std::fs::remove_file(&dir).unwrap();
+
+        let mut line = vec![OsString::from("jackfield")];
+        line.extend(dataplane_arguments(&settings));
+        let Some(Subcommands::Dataplane(flags)) = Cli::parse_from(line).command else {
+            panic!("the data plane's subcommand");
+        };
+        let theirs = Settings::load(flags.into_layer(), None).unwrap();
+        assert_eq!(dataplane_config(&theirs), dataplane_config(&settings));
+    }
+}
