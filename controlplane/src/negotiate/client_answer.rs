@@ -1,6 +1,6 @@
 //! The client's answer to our offer: what was pending begins.
 
-use shared::protocol::{Change, DtlsRole, LayerSelection, RemoteTransport};
+use shared::protocol::{Change, DtlsRole, LayerSelection, Mid, RemoteTransport};
 
 use super::client_offer::{self, CompleteTransport, check_transport, invalid};
 use super::codecs;
@@ -28,9 +28,14 @@ pub(super) fn apply(model: &SessionModel, sdp: &str) -> Result<Plan, Negotiation
     if model.version == 1 {
         model.extmap_allow_mixed = answer.extmap_allow_mixed;
     }
+    let offered = model.bundle();
     for (index, section) in answer.sections.iter().enumerate() {
         take_section(&mut model, &mut changes, index, section);
     }
+    // RFC 8843 §7.4: the first of our group that the client took describes the transport.
+    model.tagged = offered
+        .into_iter()
+        .find(|mid| model.line(mid.as_str()).is_some());
     model.offer = OfferState::Stable;
     model.into_plan(changes)
 }
@@ -69,9 +74,12 @@ fn take_transport(
     changes: &mut Vec<Change>,
     answer: &RemoteDescription,
 ) -> Result<(), NegotiationError> {
-    let Some(tagged) = answer.sections.iter().find(|section| !section.rejected) else {
-        return Ok(());
-    };
+    let by_mid = |mid: &Mid| answer.sections.iter().find(|section| section.mid == *mid);
+    let grouped = answer.bundle.iter().filter_map(by_mid);
+    let tagged = grouped
+        .chain(&answer.sections)
+        .find(|section| !section.rejected);
+    let Some(tagged) = tagged else { return Ok(()) };
     let CompleteTransport {
         ice,
         fingerprints,

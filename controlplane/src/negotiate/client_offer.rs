@@ -76,7 +76,8 @@ impl Answering {
             });
         }
         self.model.version = self.model.version.saturating_add(1);
-        let sdp = describe::write(&self.model, context.transport, &sections);
+        let bundle = self.answered_bundle();
+        let sdp = describe::write(&self.model, context.transport, &bundle, &sections);
         let mut plan = self.model.into_plan(self.changes)?;
         plan.description = Some(LocalSdp {
             kind: DescriptionKind::Answer,
@@ -91,6 +92,15 @@ impl Answering {
             .sections
             .iter()
             .find(|section| section.mid.as_str() == mid)
+    }
+
+    /// RFC 8843 §7.3: what is left of the offer's group, in the offer's order.
+    fn answered_bundle(&self) -> Vec<Mid> {
+        let is_used = |mid: &Mid| self.model.line(mid.as_str()).is_some();
+        if self.offer.bundle.is_empty() {
+            return self.model.bundle();
+        }
+        self.offer.bundle.iter().copied().filter(is_used).collect()
     }
 
     /// In the client's order (RFC 8829 §5.3.1), with no more than it offered.
@@ -171,6 +181,7 @@ impl Answering {
             };
         };
         let transport = tagged.transport.clone();
+        self.model.tagged = Some(tagged.mid);
         self.apply_transport(transport, context)
     }
 

@@ -1,6 +1,6 @@
 //! From the model to our descriptions.
 
-use shared::protocol::{DtlsRole, ExtensionMapping, MediaKind};
+use shared::protocol::{DtlsRole, ExtensionMapping, MediaKind, Mid};
 
 use super::codecs::is_transport_wide;
 use super::line::{Line, MediaLine};
@@ -53,7 +53,7 @@ pub(super) fn offer(model: &SessionModel, transport: &LocalTransport) -> String 
             ),
         })
         .collect();
-    write(model, transport, &sections)
+    write(model, transport, &model.bundle(), &sections)
 }
 
 /// One media section.
@@ -78,6 +78,7 @@ pub(super) fn media(
 pub(super) fn write(
     model: &SessionModel,
     transport: &LocalTransport,
+    bundle: &[Mid],
     sections: &[LocalSection],
 ) -> String {
     let setup = match model.remote.as_ref().map(|remote| remote.role) {
@@ -94,6 +95,7 @@ pub(super) fn write(
         fingerprint: &transport.fingerprint,
         setup,
         extmap_allow_mixed: model.extmap_allow_mixed,
+        bundle,
         sections,
     }
     .write()

@@ -29,6 +29,8 @@ pub struct SessionModel {
     pub(super) extmap_allow_mixed: bool,
     pub(super) numbers: Numbers,
     pub(super) lines: Vec<Line>,
+    /// The section that describes the transport: the first of the BUNDLE group.
+    pub(super) tagged: Option<Mid>,
     pub(super) next_publication: u32,
     pub(super) next_subscription: u32,
     pub(super) next_mid: u32,
@@ -56,6 +58,7 @@ impl SessionModel {
             extmap_allow_mixed: true,
             numbers: Numbers::default(),
             lines: Vec::new(),
+            tagged: None,
             next_publication: 0,
             next_subscription: 0,
             next_mid: 0,
@@ -205,6 +208,19 @@ impl SessionModel {
             .iter()
             .filter_map(|id| self.numbers.extension(*id))
             .collect()
+    }
+
+    /// The BUNDLE group of our next offer. The section that described the transport so far comes
+    /// first, though another may stand before it by now; else one that was negotiated before.
+    pub(super) fn bundle(&self) -> Vec<Mid> {
+        let rank = |line: &&MediaLine| match (self.tagged == Some(line.mid), &line.pending) {
+            (true, _) => 0,
+            (false, None) => 1,
+            (false, Some(_)) => 2,
+        };
+        let mut lines: Vec<&MediaLine> = self.media_lines().collect();
+        lines.sort_by_key(rank);
+        lines.into_iter().map(|line| line.mid).collect()
     }
 
     /// A mid that was never used: 0, 1, 2 and so on, past all that the client has used.

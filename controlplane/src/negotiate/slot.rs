@@ -20,7 +20,7 @@ pub(super) fn new_line(model: &mut SessionModel, kind: MediaKind) -> Result<Medi
     Ok(MediaLine::new(model.new_mid(), kind))
 }
 
-/// Puts a line where the first rejected media section was (JSEP §5.2.2: it may be recycled for
+/// Puts a line where a rejected media section was (JSEP §5.2.2: it may be recycled for
 /// another one, with another mid), or at the end.
 pub(super) fn place(model: &mut SessionModel, line: MediaLine) {
     let line = Line::Media(Box::new(line));
@@ -51,11 +51,18 @@ pub(super) fn send_source(
     SendSource { ssrc, rtx_ssrc }
 }
 
-/// Data channels keep their section for a later offer.
+/// The first rejected section of audio or video behind the one that describes the transport. One
+/// before it would become the first of the BUNDLE group, and Chrome 156 then makes a new transport
+/// (or, if the group names it last, fails to apply its own answer). Data channels keep their
+/// section for a later offer.
 fn vacant_slot(model: &SessionModel) -> Option<usize> {
-    model.lines.iter().position(|line| {
-        matches!(line, Line::Rejected(rejected) if matches!(rejected.media, MediaType::Media(_)))
-    })
+    let is_used = |line: &Line| line.media().is_some();
+    let first_used = model.lines.iter().position(is_used).unwrap_or(0);
+    let is_vacant = |line: &Line| matches!(line, Line::Rejected(rejected) if matches!(rejected.media, MediaType::Media(_)));
+    let mut behind = model.lines.iter().enumerate().skip(first_used);
+    behind
+        .find(|(_, line)| is_vacant(line))
+        .map(|(index, _)| index)
 }
 
 const LINES_MAX: usize = PUBLICATIONS_PER_SESSION_MAX + SUBSCRIPTIONS_PER_SESSION_MAX;

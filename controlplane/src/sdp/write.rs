@@ -29,6 +29,9 @@ pub struct LocalDescription<'a> {
     pub setup: Setup,
     /// Whether `a=extmap-allow-mixed` is said.
     pub extmap_allow_mixed: bool,
+    /// `a=group:BUNDLE`, in its own order: the first section of it describes the transport
+    /// (RFC 8843 §7.2.1). Chrome makes a new transport when another comes first.
+    pub bundle: &'a [Mid],
     /// In their order.
     pub sections: &'a [LocalSection],
 }
@@ -113,13 +116,8 @@ impl LocalDescription<'_> {
         ));
         sdp.line(format_args!("s=-"));
         sdp.line(format_args!("t=0 0"));
-        let used: Vec<&LocalMedia> = self
-            .sections
-            .iter()
-            .filter_map(LocalSection::media)
-            .collect();
-        if !used.is_empty() {
-            let mids: Vec<&str> = used.iter().map(|media| media.mid.as_str()).collect();
+        if !self.bundle.is_empty() {
+            let mids: Vec<&str> = self.bundle.iter().map(Mid::as_str).collect();
             sdp.line(format_args!("a=group:BUNDLE {}", mids.join(" ")));
         }
         if self.extmap_allow_mixed {
@@ -128,13 +126,13 @@ impl LocalDescription<'_> {
         // RFC 8839 §5.3: the agent answers checks and makes none.
         sdp.line(format_args!("a=ice-lite"));
         // JSEP §5.2.1: candidates stand in the first section of the BUNDLE group only.
-        let tagged = used.first().map(|media| media.mid);
+        let tagged = self.bundle.first();
         for section in self.sections {
             match section {
                 LocalSection::Rejected(rejected) => sdp.rejected(rejected),
                 LocalSection::Media(media) => {
                     self.media(&mut sdp, media);
-                    if tagged == Some(media.mid) {
+                    if tagged == Some(&media.mid) {
                         sdp.candidates(self.addresses);
                     }
                 }
@@ -187,15 +185,6 @@ impl LocalDescription<'_> {
         }
         if let Some(source) = source {
             sdp.source(source);
-        }
-    }
-}
-
-impl LocalSection {
-    fn media(&self) -> Option<&LocalMedia> {
-        match self {
-            Self::Media(media) => Some(media),
-            Self::Rejected(_) => None,
         }
     }
 }

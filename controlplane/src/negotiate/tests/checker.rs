@@ -39,18 +39,25 @@ fn check_bundle(parts: &[Vec<String>]) {
         .filter(|lines| !is_refused(lines))
         .map(|lines| mid_of(lines))
         .collect();
-    assert_eq!(group, used, "the group holds what is used");
-    let candidates: Vec<usize> = parts[1..]
-        .iter()
-        .map(|lines| {
-            lines
-                .iter()
-                .filter(|line| line.starts_with("a=candidate:"))
-                .count()
-        })
-        .filter(|count| *count > 0)
-        .collect();
-    assert_eq!(candidates, if used.is_empty() { vec![] } else { vec![2] });
+    let sorted = |list: &[String]| {
+        let mut list = list.to_vec();
+        list.sort();
+        list
+    };
+    let group: Vec<String> = group.into_iter().map(str::to_owned).collect();
+    assert_eq!(
+        sorted(&group),
+        sorted(&used),
+        "the group holds what is used"
+    );
+    for lines in &parts[1..] {
+        let count = lines
+            .iter()
+            .filter(|line| line.starts_with("a=candidate:"))
+            .count();
+        let tagged = !is_refused(lines) && group.first() == Some(&mid_of(lines));
+        assert_eq!(count, if tagged { 2 } else { 0 }, "{lines:#?}");
+    }
 }
 
 fn check_section(lines: &[String]) {

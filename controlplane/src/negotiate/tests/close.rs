@@ -99,16 +99,46 @@ fn stopped_sections_are_recycled_with_a_new_mid() {
     // JSEP §5.2.2.
     let mut bed = Bed::new();
     let (model, offer) = puller(&mut bed);
-    let closed = bed.close(&model, &["0"], Some(&stopped(&offer, "0")));
-    let (offered, _) = bed.pull_and_answer(&closed.model, &[(1, "1")]);
+    let closed = bed.close(&model, &["1"], Some(&stopped(&offer, "1")));
+    let (offered, _) = bed.pull_and_answer(&closed.model, &[(1, "0")]);
     assert_eq!(mids(&offered), ["3"]);
     let parts = split(&sdp(&offered));
-    assert_eq!((parts.len(), mid_of(&parts[1])), (4, "3".to_owned()));
+    assert_eq!((parts.len(), mid_of(&parts[2])), (4, "3".to_owned()));
     assert!(
-        parts[1][0].starts_with("m=audio 5000 "),
+        parts[2][0].starts_with("m=video 5000 "),
         "the kind may change: {}",
-        parts[1][0]
+        parts[2][0]
     );
+}
+
+#[test]
+fn a_new_section_never_comes_before_the_one_that_describes_the_transport() {
+    // Chrome 156 makes a new transport for it, with new ICE credentials in the middle of a call.
+    let mut bed = Bed::new();
+    let (model, offer) = puller(&mut bed);
+    let closed = bed.close(&model, &["0"], Some(&stopped(&offer, "0")));
+    let (offered, _) = bed.pull_and_answer(&closed.model, &[(1, "1")]);
+    let parts = split(&sdp(&offered));
+    assert!(
+        parts[0].contains(&"a=group:BUNDLE 1 2 3".to_owned()),
+        "{:#?}",
+        parts[0]
+    );
+    assert!(parts[1][0].starts_with("m=video 0 ") && parts.len() == 5);
+}
+
+#[test]
+fn the_order_of_the_clients_group_is_kept_in_the_answer() {
+    // RFC 8843 §7.3.
+    let mut bed = Bed::new();
+    let model = bed.session(1);
+    let text = CHROME_VIDEO_FIRST.replace("BUNDLE 0 1 2", "BUNDLE 2 0 1");
+    let plan = bed.push(&model, &text, &[("0", "a")]);
+    assert!(sdp(&plan).contains("a=group:BUNDLE 2 0 1\r\n"));
+    // And our own offers begin with the same section.
+    bed.publisher(3, CHROME_VIDEO_FIRST, &["1"]);
+    let offered = bed.pull(&plan.model, &[(3, "1")]);
+    assert!(sdp(&offered).contains("a=group:BUNDLE 2 0 1 3\r\n"));
 }
 
 #[test]

@@ -189,7 +189,7 @@ fn sections_that_the_client_refuses_are_used_again() {
     bed.publisher(1, CHROME_VIDEO_FIRST, &["0", "1"]);
     let model = bed.session(2);
     let offered = bed.pull(&model, &[(1, "0"), (1, "1")]);
-    let answer = stopped(&answer_to(&sdp(&offered), |_, _| {}), "0");
+    let answer = stopped(&answer_to(&sdp(&offered), |_, _| {}), "1");
     let answered = bed.renegotiate(&offered.model, "answer", &answer).unwrap();
     assert_eq!(subscribes(&answered).len(), 1);
     let again = bed.pull(&answered.model, &[(1, "0")]);
