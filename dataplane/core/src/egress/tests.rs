@@ -611,3 +611,51 @@ fn a_leg_ends_with_both_of_its_sources() {
     let bench = Bench::vp8();
     assert_eq!(bench.leg.sources().as_slice(), [SSRC, RTX_SSRC]);
 }
+
+#[test]
+fn other_payload_types_make_the_packets_before_unrepeatable() {
+    // Under the same index they would be another content.
+    let mut bench = Bench::vp8();
+    bench.leg.repeater = rtx::Repeater::new(Codec::Vp8.kind(), None, 0);
+    bench.feed(0, &key(1000, 1, 1)).unwrap();
+    let source = PublicationId {
+        session: publisher(),
+        number: 1,
+    };
+    let mut codecs = bench.leg.codecs.clone();
+    codecs[0].payload_type = 99;
+    bench
+        .leg
+        .resubscribe(source, &codecs, LayerSelection::default());
+    bench.leg.select(bench.now, &bench.track);
+    assert_eq!(bench.repeat(0x0100), Err(DropReason::RetransmissionMiss));
+    let out = parsed(&bench.feed(0, &key(1000, 2, 2)).unwrap());
+    assert_eq!(
+        (out.header.sequence_number, out.header.payload_type),
+        (0x0101, 99)
+    );
+}
+
+#[test]
+fn a_packet_of_another_stream_is_never_sent_in_place_of_the_first() {
+    let mut bench = Bench::vp8();
+    let packet = key(1000, 1, 1);
+    let number = bench
+        .track
+        .take(bench.now, 0, &packet)
+        .unwrap()
+        .sequence_number;
+    let cached = bench.track.packet(0, number).unwrap();
+    bench.leg.forward(bench.now, 0, number, &cached).unwrap();
+    // A mirror whose streams are counted otherwise: the same number is another packet there.
+    bench.track = publication(Codec::Vp8, &[]);
+    bench
+        .track
+        .insert(bench.now, 0, 1, &packet.bytes())
+        .unwrap();
+    bench
+        .track
+        .insert(bench.now, 0, number, &delta(1000, 1, 7).bytes())
+        .unwrap();
+    assert_eq!(bench.repeat(0x0100), Err(DropReason::RetransmissionMiss));
+}
