@@ -3,6 +3,7 @@
 
 mod checker;
 mod close;
+mod conversation;
 mod errors;
 mod model;
 mod pull;
