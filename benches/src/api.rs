@@ -215,15 +215,25 @@ mod tests {
         }
     }
 
-    /// Answers one request with `response` and returns what was asked.
-    async fn serve_once(response: &'static str) -> (Api, tokio::task::JoinHandle<String>) {
+    /// Answers one request with `status` and `body`, and returns what was asked.
+    async fn serve_once(
+        status: &'static str,
+        body: &'static str,
+    ) -> (Api, tokio::task::JoinHandle<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let task = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = vec![0; 4096];
             let length = stream.read(&mut request).await.unwrap();
-            stream.write_all(response.as_bytes()).await.unwrap();
+            let head = format!(
+                "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            );
+            stream
+                .write_all(&[head.as_bytes(), body.as_bytes()].concat())
+                .await
+                .unwrap();
             String::from_utf8_lossy(&request[..length]).into_owned()
         });
         (Api::new(&url, &app()).unwrap(), task)
@@ -231,9 +241,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_new_session_is_asked_for_with_the_secret() {
-        let (api, request) =
-            serve_once("HTTP/1.1 201 Created\r\ncontent-length: 19\r\n\r\n{\"sessionId\":\"0af\"}")
-                .await;
+        let (api, request) = serve_once("201 Created", r#"{"sessionId":"0af"}"#).await;
         assert_eq!(api.new_session().await.unwrap(), "0af");
         let request = request.await.unwrap();
         assert!(
@@ -248,23 +256,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_refusal_carries_status_and_body() {
-        let (api, _) = serve_once("HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\n\r\n{}").await;
+        let (api, _) = serve_once("401 Unauthorized", r#"{"errorCode":"unauthorized"}"#).await;
         let refused = api.new_session().await;
         assert!(
-            matches!(refused, Err(LoadError::Refused { status: 401, .. })),
+            matches!(&refused, Err(LoadError::Refused { status: 401, body, .. })
+                if body.contains("unauthorized")),
             "{refused:?}"
         );
     }
 
     #[tokio::test]
     async fn a_failed_track_is_a_refusal_though_the_status_is_200() {
-        let body = "{\"tracks\":[{\"mid\":\"\",\"errorCode\":\"not_found_track_error\"}]}";
-        assert_eq!(body.len(), 60);
-        let (api, _) = serve_once(
-            "HTTP/1.1 200 OK\r\ncontent-length: 60\r\n\r\n\
-             {\"tracks\":[{\"mid\":\"\",\"errorCode\":\"not_found_track_error\"}]}",
-        )
-        .await;
+        let body = r#"{"tracks":[{"mid":"","errorCode":"not_found_track_error"}]}"#;
+        let (api, _) = serve_once("200 OK", body).await;
         let refused = api.pull("0af", &[Track::default()]).await;
         assert!(
             matches!(refused, Err(LoadError::Refused { status: 200, .. })),
