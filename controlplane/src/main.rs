@@ -9,9 +9,9 @@ use clap::{Parser, Subcommand};
 use controlplane::config::{
     self, ConfigError, ControlplaneFlags, DataplaneFlags, Flags, ServeFlags, Settings,
 };
+use controlplane::observe;
 use controlplane::server::{self, ServerError};
 use controlplane::supervise::Starter;
-use controlplane::observe;
 use dataplane::cores::CoreAllowance;
 use dataplane::{CoreChoice, DataplaneConfig, DtlsEngine, IoBackend, MediaAddress};
 
@@ -79,7 +79,9 @@ fn serve(flags: ServeFlags) -> Result<(), Failure> {
     let settings = load(flags)?;
     // What cannot work is said now, not by a child that ends.
     dataplane_config(&settings).validate()?;
-    let cores = CoreAllowance::of_this_process().select(&core_choice(&settings.cores))?.reason;
+    let cores = CoreAllowance::of_this_process()
+        .select(&core_choice(&settings.cores))?
+        .reason;
     let starter = Starter::Command {
         program: std::env::current_exe()?,
         arguments: dataplane_arguments(&settings),
@@ -109,14 +111,20 @@ fn load(flags: impl Flags) -> Result<Settings, Failure> {
 
 /// The control plane leaves the cores to the data plane.
 fn runtime() -> Result<tokio::runtime::Runtime, std::io::Error> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()
 }
 
 fn dataplane_config(settings: &Settings) -> DataplaneConfig {
     let addresses = settings
         .media_ips
         .iter()
-        .map(|address| MediaAddress { bind: address.bind, public: address.public })
+        .map(|address| MediaAddress {
+            bind: address.bind,
+            public: address.public,
+        })
         .collect();
     let mut config = DataplaneConfig::new(settings.dataplane_socket(), addresses);
     config.cores = core_choice(&settings.cores);

@@ -1,4 +1,4 @@
-//! Accounts on disk: the apps and the hashes of their secrets, in SQLite.
+//! Accounts on disk: the apps and the hashes of their secrets, in `SQLite`.
 //!
 //! A secret is 256 random bits (or what the operator chose), so a plain SHA-256 of it cannot be
 //! turned back; it is compared in constant time.
@@ -64,7 +64,7 @@ pub enum Access {
 /// The database failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// What SQLite said.
+    /// What `SQLite` said.
     #[error("the database failed: {0}")]
     Database(#[from] sqlx::Error),
     /// The random source failed.

@@ -36,11 +36,11 @@ impl FromRequestParts<SharedService> for AppAccess {
 
     async fn from_request_parts(
         parts: &mut Parts,
-        service: &SharedService,
+        state: &SharedService,
     ) -> Result<Self, ApiError> {
-        let app = path_part(parts, service, "app_id").await;
+        let app = path_part(parts, state, "app_id").await;
         let token = bearer(&parts.headers).ok_or_else(ApiError::unauthorized)?;
-        match service.store.authenticate(&app, token).await {
+        match state.store.authenticate(&app, token).await {
             Ok(Access::Granted) => Ok(Self { app }),
             Ok(Access::WrongSecret) => Err(ApiError::unauthorized()),
             Ok(Access::UnknownApp) => Err(ApiError::new(
@@ -57,11 +57,11 @@ impl FromRequestParts<SharedService> for SessionAccess {
 
     async fn from_request_parts(
         parts: &mut Parts,
-        service: &SharedService,
+        state: &SharedService,
     ) -> Result<Self, ApiError> {
-        let AppAccess { app } = AppAccess::from_request_parts(parts, service).await?;
-        let id = path_part(parts, service, "session_id").await;
-        let session = find(&service.registry, &app, &id)?;
+        let AppAccess { app } = AppAccess::from_request_parts(parts, state).await?;
+        let id = path_part(parts, state, "session_id").await;
+        let session = find(&state.registry, &app, &id)?;
         session.admit().map_err(|_| {
             ApiError::new(
                 ErrorKind::TooManyRequests,
@@ -77,7 +77,7 @@ impl FromRequestParts<SharedService> for AccountAccess {
 
     async fn from_request_parts(
         parts: &mut Parts,
-        service: &SharedService,
+        state: &SharedService,
     ) -> Result<Self, AccountError> {
         // The older way: an e-mail address and a key. There is one account, so the key decides.
         let key = parts.headers.get("x-auth-email").and_then(|_| {
@@ -87,7 +87,7 @@ impl FromRequestParts<SharedService> for AccountAccess {
                 .and_then(|key| key.to_str().ok())
         });
         match bearer(&parts.headers).or(key) {
-            Some(token) if secrets_equal(token, &service.account_token) => Ok(Self),
+            Some(token) if secrets_equal(token, &state.account_token) => Ok(Self),
             _ => Err(AccountError::unauthorized()),
         }
     }

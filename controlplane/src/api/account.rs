@@ -79,8 +79,9 @@ pub(crate) async fn list(
 pub(crate) async fn create(
     _: AccountAccess,
     State(service): State<SharedService>,
-    OptionalBody(body): OptionalBody<AppRequest>,
+    body: Result<OptionalBody<AppRequest>, ApiError>,
 ) -> Result<impl IntoResponse, AccountError> {
+    let OptionalBody(body) = body?;
     let name = name_of(body.unwrap_or_default())?.unwrap_or_default();
     let NewApp { app, secret } = service.store.create_app(&name).await?;
     let object = AppObject {
@@ -104,8 +105,9 @@ pub(crate) async fn rename(
     _: AccountAccess,
     State(service): State<SharedService>,
     Path(AppPath { app_id }): Path<AppPath>,
-    Body(body): Body<AppRequest>,
+    body: Result<Body<AppRequest>, ApiError>,
 ) -> Result<impl IntoResponse, AccountError> {
+    let Body(body) = body?;
     match name_of(body)? {
         Some(name) => found(service.store.rename_app(&app_id, &name).await?),
         None => found(service.store.app(&app_id).await?),

@@ -17,16 +17,16 @@ pub struct OptionalBody<T>(pub Option<T>);
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        decode(&bytes(request, state).await?).map(Self)
+    async fn from_request(req: Request, state: &S) -> Result<Self, ApiError> {
+        decode(&bytes(req, state).await?).map(Self)
     }
 }
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for OptionalBody<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let bytes = bytes(request, state).await?;
+    async fn from_request(req: Request, state: &S) -> Result<Self, ApiError> {
+        let bytes = bytes(req, state).await?;
         if bytes.trim_ascii().is_empty() {
             return Ok(Self(None));
         }

@@ -43,12 +43,12 @@ pub struct ControlplaneFlags {
 
 #[derive(Args, Debug, Default)]
 struct CommonFlags {
-    /// TOML file with settings; its keys are the names of these flags [env: JACKFIELD_CONFIG]
+    /// TOML file with settings; its keys are the names of these flags [env: `JACKFIELD_CONFIG`]
     #[arg(long, value_name = "PATH")]
     config: Option<PathBuf>,
 
     /// Directory for the database, the secrets and the sockets [default:
-    /// $XDG_DATA_HOME/jackfield or ~/.local/share/jackfield]
+    /// `$XDG_DATA_HOME/jackfield` or `~/.local/share/jackfield`]
     #[arg(long, value_name = "PATH")]
     data_dir: Option<String>,
 

@@ -158,7 +158,12 @@ impl Layer {
             };
             let values = match value {
                 toml::Value::Array(items) => items.into_iter().map(scalar).collect(),
-                single => scalar(single).map(|text| vec![text]),
+                single @ (toml::Value::String(_)
+                | toml::Value::Integer(_)
+                | toml::Value::Float(_)
+                | toml::Value::Boolean(_)
+                | toml::Value::Datetime(_)
+                | toml::Value::Table(_)) => scalar(single).map(|text| vec![text]),
             };
             let Some(values) = values else {
                 return Err(ConfigError::WrongType {

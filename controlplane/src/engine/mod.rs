@@ -321,6 +321,8 @@ const QUEUE_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {
+    use shared::limits::MODEL_BYTES_MAX;
+
     use super::fake::{FakeDataPlane, session_id};
     use super::*;
 
@@ -415,9 +417,9 @@ mod tests {
         fake.fall_silent();
         let (engine, _heard) = engine();
         engine.adopt(fake.attachment()).unwrap();
-        // Twenty models of 50 KiB are four times what the ring holds.
-        let model = vec![7; 50 * 1024];
-        let ids: Vec<SessionId> = (0..20).map(|n| session_id(0, n)).collect();
+        // Several times what the ring holds.
+        let model = vec![7; MODEL_BYTES_MAX];
+        let ids: Vec<SessionId> = (0..100).map(|n| session_id(0, n)).collect();
         let all = async {
             let mut results = Vec::new();
             let calls: Vec<_> = ids
@@ -478,7 +480,9 @@ mod tests {
     #[tokio::test]
     async fn all_sessions_of_all_pages_are_reported_before_the_end_is_heard() {
         let fake = FakeDataPlane::start(2);
-        let ids: Vec<SessionId> = (0..300).map(|n| session_id(n as u16 % 2, n)).collect();
+        let ids: Vec<SessionId> = (0..300)
+            .map(|n| session_id(u16::from(n % 2 == 1), n))
+            .collect();
         for id in &ids {
             fake.insert(*id, b"model");
         }

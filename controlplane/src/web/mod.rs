@@ -30,7 +30,10 @@ fn serve(name: &str) -> Response {
     };
     let mut response = file.bytes.into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(file.content_type));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(file.content_type),
+    );
     for (name, value) in HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
     }
@@ -49,7 +52,10 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (header::CACHE_CONTROL, "no-cache"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
-    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    ),
 ];
 
 macro_rules! files {
@@ -93,7 +99,10 @@ mod tests {
         let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/src/web/static");
         for entry in std::fs::read_dir(directory).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
-            assert!(FILES.iter().any(|file| file.name == name), "{name} is in the table");
+            assert!(
+                FILES.iter().any(|file| file.name == name),
+                "{name} is in the table"
+            );
         }
     }
 }

