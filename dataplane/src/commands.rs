@@ -353,7 +353,7 @@ mod tests {
 
     #[test]
     fn events_wait_until_there_is_a_control_plane() {
-        let (mut port, _commands, mut replies, _link) = attached();
+        let (mut port, _commands, _, _link) = attached();
         let session = SessionId::new(0, ShardIndex(0), [1; 12]);
         let event = Event::SessionEnded {
             session,
@@ -365,13 +365,13 @@ mod tests {
         let mut events = vec![event.clone()];
         port.send_events(|| events.pop());
         // The ends from before the reset do not count any more.
-        replies = port.memory.reply_consumer().unwrap();
+        let mut replies = port.memory.reply_consumer().unwrap();
         assert_eq!(heard(&mut replies), Some(Message::Event(event)));
     }
 
     #[test]
     fn a_corrupted_ring_ends_the_conversation_until_the_next_attach() {
-        let (mut port, mut commands, mut replies, _link) = attached();
+        let (mut port, mut commands, _, _link) = attached();
         commands.push(&request(1, u64::MAX)).unwrap();
         // The control plane moves the cursor of the ring beyond any sense.
         let mut second = port.memory.command_producer().unwrap();
@@ -385,7 +385,7 @@ mod tests {
         let mut commands = port.memory.command_producer().unwrap();
         commands.push(&request(2, u64::MAX)).unwrap();
         assert_eq!(port.serve(Timestamp::from_nanos(9), done), Served::One);
-        replies = port.memory.reply_consumer().unwrap();
+        let mut replies = port.memory.reply_consumer().unwrap();
         let response = Response {
             id: 2,
             result: Ok(Reply::Done),

@@ -238,7 +238,7 @@ impl Worker {
                         tracing::error!(%error, "the rings cannot be made ready");
                     }
                     // The main thread may have given up waiting.
-                    drop(answer.send(attached.is_ok()));
+                    let _ = answer.send(attached.is_ok());
                 }
                 Order::Detach => self.commands.detach(),
                 Order::Stop => return true,
@@ -258,7 +258,7 @@ impl Worker {
             after = sessions.last().copied();
             for session in sessions {
                 // A session that cannot be closed is gone already.
-                drop(engine.carry_out(now, &Command::CloseSession { session }));
+                let _ = engine.carry_out(now, &Command::CloseSession { session });
             }
             if after.is_none() {
                 return;
@@ -303,3 +303,51 @@ const ANSWERS_PER_TURN: usize = 64;
 const RETRY: Duration = Duration::from_millis(5);
 /// How long a stopping shard carries the last datagrams of its sessions.
 const FAREWELL: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use dataplane_core::time::NtpTime;
+    use shared::channel::pair;
+    use shared::id::ShardIndex;
+
+    use super::*;
+    use crate::config::DtlsEngine;
+    use crate::handshake::{HandshakePool, PoolSettings};
+
+    #[test]
+    fn after_a_panic_in_the_core_the_shard_goes_on() {
+        let (doorbell, _bell) = pair().unwrap();
+        let answers = Arc::new(AnswerQueue::new(Arc::new(Sleeper::new(doorbell))));
+        let settings = PoolSettings {
+            engine: DtlsEngine::Dimpl,
+            threads: 1,
+            cores: vec![],
+            idle_timeout: Duration::from_secs(1),
+            handshake_timeout: Duration::from_secs(1),
+        };
+        let pool = HandshakePool::start(&settings, &[answers]).unwrap();
+        let index = ShardIndex(0);
+        let mut engine = Engine {
+            shard: Shard::new(ShardConfig::new(index, 7, NtpTime::from_bits(0))),
+            out: ShardOutbox {
+                sender: MmsgSender::new(Rc::new([])),
+                relays: RelaySender::new(index, &[]),
+                pool: pool.client(index),
+            },
+        };
+        assert_eq!(engine.guard(|_, _| -> u8 { panic!("on purpose") }), None);
+        let counters = engine.shard.counters();
+        assert_eq!(counters.drops(DropReason::SessionFailed), 1);
+        let list = Command::ListSessions { after: None };
+        let reply = engine.carry_out(clock::now(), &list);
+        assert_eq!(
+            reply,
+            Ok(Reply::Sessions {
+                sessions: vec![],
+                more: false
+            })
+        );
+        drop(engine);
+        pool.join();
+    }
+}

@@ -55,7 +55,7 @@ fn open(session: SessionId) -> Command {
 }
 
 fn ufrag(session: SessionId) -> String {
-    session.to_string()[..12].to_owned()
+    session.to_string().chars().take(12).collect()
 }
 
 /// A binding request as a browser sends it (RFC 8445 §7.2.2), written by the crate `stun`.
@@ -73,26 +73,28 @@ fn binding_request(session: SessionId, password: &str) -> Message {
         )),
         Box::new(FINGERPRINT),
     ];
-    message.build(&setters).unwrap();
+    message.build(&setters).expect("it works");
     message
 }
 
 fn client() -> UdpSocket {
-    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let client = UdpSocket::bind("127.0.0.1:0").expect("it works");
     client
         .set_read_timeout(Some(Duration::from_secs(5)))
-        .unwrap();
+        .expect("it works");
     client
 }
 
 /// Sends a check and returns the answer, if one comes within the client's timeout.
 fn check(client: &UdpSocket, to: std::net::SocketAddr, request: &Message) -> Option<Message> {
-    client.send_to(&request.raw, to).unwrap();
+    client.send_to(&request.raw, to).expect("it works");
     let mut buffer = [0; 1500];
     let (length, from) = client.recv_from(&mut buffer).ok()?;
     assert_eq!(from, to);
     let mut answer = Message::new();
-    answer.unmarshal_binary(&buffer[..length]).unwrap();
+    answer
+        .unmarshal_binary(buffer.get(..length).expect("its length"))
+        .expect("it works");
     Some(answer)
 }
 

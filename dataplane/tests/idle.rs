@@ -13,8 +13,8 @@ use support::{ControlPlane, Running};
 fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(
-        u64::try_from(time.tv_sec).unwrap(),
-        u32::try_from(time.tv_nsec).unwrap(),
+        u64::try_from(time.tv_sec).expect("not negative"),
+        u32::try_from(time.tv_nsec).expect("not negative"),
     )
 }
 
@@ -45,10 +45,10 @@ fn an_idle_data_plane_costs_next_to_nothing_and_answers_at_once() {
         slowest < Duration::from_millis(500),
         "an answer took {slowest:?}"
     );
-    println!(
-        "idle: {:.2} % of a core; slowest answer {slowest:?}; stalls {}",
-        share * 100.0,
-        memory.read_counters().counter(Counter::Stalls)
+    let stalls = memory.read_counters().counter(Counter::Stalls);
+    assert!(
+        stalls <= 5,
+        "the watchdog had to wake the loop {stalls} times"
     );
     running.stop();
 }

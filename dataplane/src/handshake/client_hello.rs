@@ -175,7 +175,10 @@ mod tests {
     }
 
     fn datagram(message: &[u8], from: usize, to: usize) -> Vec<u8> {
-        let be = |value: usize| [(value >> 16) as u8, (value >> 8) as u8, value as u8];
+        let be = |value: usize| {
+            let [_, a, b, c] = u32::try_from(value).unwrap().to_be_bytes();
+            [a, b, c]
+        };
         let body = [
             &[CLIENT_HELLO][..],
             &be(message.len()),

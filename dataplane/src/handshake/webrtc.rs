@@ -153,7 +153,7 @@ async fn handshake(
         mtu: MTU,
         ..Config::default()
     };
-    let transport: Arc<dyn Conn + Send + Sync> = memory.clone();
+    let transport: Arc<dyn Conn + Send + Sync> = Arc::<MemoryConn>::clone(&memory);
     let mut connecting = Box::pin(DTLSConn::new(transport, config, is_client, None));
     let conn = loop {
         tokio::select! {
@@ -305,34 +305,34 @@ impl MemoryConn {
 
 #[async_trait]
 impl Conn for MemoryConn {
-    async fn connect(&self, _address: SocketAddr) -> webrtc_util::Result<()> {
+    async fn connect(&self, _addr: SocketAddr) -> webrtc_util::Result<()> {
         Ok(())
     }
 
-    async fn recv(&self, buffer: &mut [u8]) -> webrtc_util::Result<usize> {
+    async fn recv(&self, buf: &mut [u8]) -> webrtc_util::Result<usize> {
         let datagram = self.received.lock().await.recv().await;
         let Some(datagram) = datagram else {
             // An error would make the crate's reader spin; it is ended by its own means.
             return std::future::pending().await;
         };
-        let length = datagram.len().min(buffer.len());
-        for (to, from) in buffer.iter_mut().zip(&datagram) {
+        let length = datagram.len().min(buf.len());
+        for (to, from) in buf.iter_mut().zip(&datagram) {
             *to = *from;
         }
         Ok(length)
     }
 
-    async fn recv_from(&self, buffer: &mut [u8]) -> webrtc_util::Result<(usize, SocketAddr)> {
-        self.recv(buffer).await.map(|length| (length, NOWHERE))
+    async fn recv_from(&self, buf: &mut [u8]) -> webrtc_util::Result<(usize, SocketAddr)> {
+        self.recv(buf).await.map(|length| (length, NOWHERE))
     }
 
-    async fn send(&self, datagram: &[u8]) -> webrtc_util::Result<usize> {
-        self.send_out(datagram);
-        Ok(datagram.len())
+    async fn send(&self, buf: &[u8]) -> webrtc_util::Result<usize> {
+        self.send_out(buf);
+        Ok(buf.len())
     }
 
-    async fn send_to(&self, datagram: &[u8], _to: SocketAddr) -> webrtc_util::Result<usize> {
-        self.send(datagram).await
+    async fn send_to(&self, buf: &[u8], _target: SocketAddr) -> webrtc_util::Result<usize> {
+        self.send(buf).await
     }
 
     fn local_addr(&self) -> webrtc_util::Result<SocketAddr> {

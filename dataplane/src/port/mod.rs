@@ -6,12 +6,14 @@
 
 mod address;
 mod mmsg;
+mod receive;
 mod segments;
 mod socket;
 #[cfg(test)]
 mod tests;
 
-pub use mmsg::{MmsgReceiver, MmsgSender};
+pub use mmsg::MmsgSender;
+pub use receive::MmsgReceiver;
 pub use socket::{BufferSizes, MediaSocket};
 
 use dataplane_core::Path;

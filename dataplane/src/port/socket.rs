@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::net::sockopt;
 
-/// A UDP socket of one shard. It is left blocking, since io_uring would not wait for one that is
+/// A UDP socket of one shard. It is left blocking, since `io_uring` would not wait for one that is
 /// not; all our calls say `MSG_DONTWAIT`.
 #[derive(Debug)]
 pub struct MediaSocket {

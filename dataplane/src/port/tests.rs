@@ -43,7 +43,7 @@ fn heard(peer: &UdpSocket) -> (Vec<u8>, SocketAddr) {
 /// A datagram that is like no other.
 fn content(seed: u8, length: usize) -> Vec<u8> {
     (0..length)
-        .map(|at| (at as u8).wrapping_mul(31) ^ seed)
+        .map(|at| at.to_le_bytes()[0].wrapping_mul(31) ^ seed)
         .collect()
 }
 

@@ -1,5 +1,4 @@
 //! A data plane in this process, and a control plane that speaks to it.
-#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::net::UnixStream;
@@ -13,18 +12,18 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::time::{ClockId, clock_gettime};
 use shared::channel::{AttachError, Attachment, RegionConsumer, RegionProducer, receive_welcome};
 use shared::id::{SessionId, ShardIndex};
-use shared::protocol::{Command, CommandError, Event, Message, Reply, Request, Response};
+use shared::protocol::{Command, CommandError, Message, Reply, Request, Response};
 use shared::wire;
 
 /// A data plane that runs on a thread of this process.
-pub struct Running {
-    pub socket: PathBuf,
-    pub stopper: Stopper,
+pub(crate) struct Running {
+    pub(crate) socket: PathBuf,
+    stopper: Stopper,
     thread: Option<JoinHandle<Result<(), DataplaneError>>>,
 }
 
 impl Running {
-    pub fn start(adjust: impl FnOnce(&mut DataplaneConfig)) -> Self {
+    pub(crate) fn start(adjust: impl FnOnce(&mut DataplaneConfig)) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("dataplane-test-{}-{number}.sock", std::process::id());
@@ -45,12 +44,12 @@ impl Running {
     }
 
     /// Waits until it has ended by itself.
-    pub fn join(mut self) {
+    pub(crate) fn join(mut self) {
         let thread = self.thread.take().expect("it runs");
         thread.join().expect("no panic").expect("an orderly end");
     }
 
-    pub fn stop(self) {
+    pub(crate) fn stop(self) {
         self.stopper.stop();
         self.join();
     }
@@ -71,16 +70,16 @@ fn free_port() -> u16 {
 }
 
 /// A control plane that is attached.
-pub struct ControlPlane {
-    pub attachment: Attachment,
-    pub stream: UnixStream,
+pub(crate) struct ControlPlane {
+    pub(crate) attachment: Attachment,
+    /// Its end is how the data plane knows that we are gone.
+    _stream: UnixStream,
     shards: Vec<(RegionProducer, RegionConsumer)>,
     next_id: u64,
-    pub events: Vec<Event>,
 }
 
 impl ControlPlane {
-    pub fn attach(socket: &Path) -> Result<Self, AttachError> {
+    pub(crate) fn attach(socket: &Path) -> Result<Self, AttachError> {
         let stream = UnixStream::connect(socket)?;
         let attachment = receive_welcome(&stream)?;
         let shards = attachment
@@ -93,15 +92,18 @@ impl ControlPlane {
             .collect();
         Ok(Self {
             attachment,
-            stream,
+            _stream: stream,
             shards,
             next_id: 1,
-            events: Vec::new(),
         })
     }
 
     /// Asks one shard, and waits for its answer.
-    pub fn call(&mut self, shard: ShardIndex, command: Command) -> Result<Reply, CommandError> {
+    pub(crate) fn call(
+        &mut self,
+        shard: ShardIndex,
+        command: Command,
+    ) -> Result<Reply, CommandError> {
         let id = self.next_id;
         self.next_id += 1;
         let deadline_ns = now_ns() + 10_000_000_000;
@@ -112,10 +114,13 @@ impl ControlPlane {
             command,
         };
         let length = wire::encode_request(&request, &mut buffer).expect("it fits");
-        let (commands, _) = &mut self.shards[shard.as_usize()];
-        commands.push(&buffer[..length]).expect("room");
+        let (commands, _) = self.shards.get_mut(shard.as_usize()).expect("a shard");
+        commands
+            .push(buffer.get(..length).expect("its length"))
+            .expect("room");
         if commands.take_sleeper() {
-            self.attachment.links[shard.as_usize()].doorbell.ring();
+            let link = self.attachment.links.get(shard.as_usize());
+            link.expect("a link").doorbell.ring();
         }
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
@@ -127,16 +132,22 @@ impl ControlPlane {
                     assert_eq!(answered, id, "answers come in order");
                     return result;
                 }
-                Some(Message::Event(event)) => self.events.push(event),
+                // Events have no readers here.
+                Some(Message::Event(_)) => {}
                 None => panic!("no answer in time"),
             }
         }
     }
 
     /// The next message of one shard, as the channel's documentation says.
-    pub fn receive(&mut self, shard: ShardIndex, deadline: Instant) -> Option<Message> {
-        let (_, replies) = &mut self.shards[shard.as_usize()];
-        let bell = &self.attachment.links[shard.as_usize()].bell;
+    fn receive(&mut self, shard: ShardIndex, deadline: Instant) -> Option<Message> {
+        let (_, replies) = self.shards.get_mut(shard.as_usize()).expect("a shard");
+        let bell = &self
+            .attachment
+            .links
+            .get(shard.as_usize())
+            .expect("a link")
+            .bell;
         loop {
             if let Some(record) = replies.pop().expect("a sound ring") {
                 return Some(wire::decode_message(record).expect("a message"));
@@ -156,22 +167,7 @@ impl ControlPlane {
         }
     }
 
-    /// Waits until an event comes that is wanted.
-    pub fn wait_for(&mut self, shard: ShardIndex, wanted: impl Fn(&Event) -> bool) -> Event {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        loop {
-            if let Some(at) = self.events.iter().position(&wanted) {
-                return self.events.remove(at);
-            }
-            match self.receive(shard, deadline) {
-                Some(Message::Event(event)) => self.events.push(event),
-                Some(Message::Response(response)) => panic!("nobody asked: {response:?}"),
-                None => panic!("the event did not come; there were {:?}", self.events),
-            }
-        }
-    }
-
-    pub fn sessions(&mut self, shard: ShardIndex) -> Vec<SessionId> {
+    pub(crate) fn sessions(&mut self, shard: ShardIndex) -> Vec<SessionId> {
         match self.call(shard, Command::ListSessions { after: None }) {
             Ok(Reply::Sessions {
                 sessions,
@@ -182,7 +178,8 @@ impl ControlPlane {
     }
 }
 
-pub fn now_ns() -> u64 {
+fn now_ns() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
-    u64::try_from(time.tv_sec).unwrap() * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap()
+    let part = |value: i64| u64::try_from(value).expect("not negative");
+    part(time.tv_sec) * 1_000_000_000 + part(time.tv_nsec)
 }
