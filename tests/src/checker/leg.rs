@@ -1,0 +1,268 @@
+//! What one subscriber got of one subscription, looked at as a whole when all is over.
+
+use dataplane_core::time::Timestamp;
+use shared::protocol::MediaKind;
+
+use super::{Checker, Fates};
+use crate::content::{Content, Ledger, Published};
+use crate::publisher::clock_rate;
+use crate::subscriber::{Received, SubscribedTrack};
+
+/// How much may be missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Completeness {
+    /// Nothing between the first and the last packet: the network can be repaired.
+    Complete,
+    /// What the network took away for good, and nothing else.
+    Accounted,
+}
+
+/// What was seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LegSummary {
+    /// Packets that came.
+    pub packets: usize,
+    /// Numbers that never came.
+    pub holes: usize,
+    /// Times that another encoding or track took over.
+    pub switches: usize,
+}
+
+/// Looks at one subscription. Faults go to the checker.
+pub fn check_leg(
+    client: usize,
+    track: &SubscribedTrack,
+    ledger: &Ledger,
+    completeness: Completeness,
+    checker: &mut Checker,
+) -> LegSummary {
+    let mut leg = Leg {
+        client,
+        track,
+        ledger,
+        checker,
+        summary: LegSummary::default(),
+    };
+    leg.summary.packets = track.received.len();
+    leg.summary.holes = track.holes().len();
+    if completeness == Completeness::Complete && leg.summary.holes > 0 {
+        let holes = track.holes();
+        leg.fault(format!("{} holes, the first at {}", holes.len(), holes[0]));
+    }
+    let packets: Vec<_> = track
+        .received
+        .iter()
+        .map(|(index, packet)| (*index, packet))
+        .collect();
+    if let Some((index, first)) = packets.first() {
+        leg.starts_with_keyframe(*index, first);
+    }
+    for pair in packets.windows(2) {
+        leg.pair(pair[0], pair[1]);
+    }
+    leg.no_content_twice(&packets);
+    leg.summary
+}
+
+struct Leg<'a> {
+    client: usize,
+    track: &'a SubscribedTrack,
+    ledger: &'a Ledger,
+    checker: &'a mut Checker,
+    summary: LegSummary,
+}
+
+/// A packet with all that is known of it.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    index: u64,
+    packet: &'a Received,
+    published: &'a Published,
+}
+
+impl Leg<'_> {
+    fn fault(&mut self, what: String) {
+        let (client, ssrc) = (self.client, self.track.ssrc);
+        self.checker
+            .fault(format!("client {client}, leg {ssrc:x}: {what}"));
+    }
+
+    fn known<'a>(ledger: &'a Ledger, (index, packet): (u64, &'a Received)) -> Known<'a> {
+        Known {
+            index,
+            packet,
+            published: ledger.get(packet.content).expect("checked when it came"),
+        }
+    }
+
+    /// The first packet of all, if none before it was lost on the way down.
+    fn starts_with_keyframe(&mut self, index: u64, first: &Received) {
+        let before = index.checked_sub(1).map(|before| self.down(before));
+        let was_first = before.is_none_or(|fates| fates.sent == 0);
+        if was_first && !self.starts_keyframe(first.content) {
+            self.fault(format!("begins with {:?}", first.content));
+        }
+    }
+
+    fn starts_keyframe(&self, content: Content) -> bool {
+        let published = self.ledger.get(content).expect("checked when it came");
+        published.kind == MediaKind::Audio || (content.packet == 0 && published.is_key)
+    }
+
+    /// Two packets that came with nothing between them.
+    fn pair(&mut self, first: (u64, &Received), second: (u64, &Received)) {
+        let ledger = self.ledger;
+        let (a, b) = (Self::known(ledger, first), Self::known(ledger, second));
+        for index in a.index + 1..b.index {
+            if self.down(index).arrived > 0 {
+                self.fault(format!("{index} arrived, and was not noticed"));
+            }
+        }
+        let (from, to) = (a.packet.content, b.packet.content);
+        if (from.track, from.layer) == (to.track, to.layer) {
+            self.same_source(a, b);
+        } else {
+            self.summary.switches += 1;
+            self.switch(a, b);
+        }
+    }
+
+    /// Numbers, timestamps and picture ids keep their distance to those of the publisher.
+    fn same_source(&mut self, a: Known<'_>, b: Known<'_>) {
+        let (from, to) = (a.packet, b.packet);
+        if b.published.index <= a.published.index {
+            self.fault(format!("{:?} comes before {:?}", from.content, to.content));
+            return;
+        }
+        let ticks = to.timestamp.wrapping_sub(from.timestamp);
+        let published = b.published.timestamp.wrapping_sub(a.published.timestamp);
+        if ticks != published {
+            self.fault(format!(
+                "at {:?}, {ticks} ticks instead of {published}",
+                to.content
+            ));
+        }
+        if let (Some(from), Some(to), Some(was), Some(is)) =
+            (from.vp8, to.vp8, a.published.vp8, b.published.vp8)
+        {
+            let pictures = to.picture_id.wrapping_sub(from.picture_id) & 0x7fff;
+            let expected = is.picture_id.wrapping_sub(was.picture_id) & 0x7fff;
+            let bases = to.tl0_picture_index.wrapping_sub(from.tl0_picture_index);
+            let expected_bases = is.tl0_picture_index.wrapping_sub(was.tl0_picture_index);
+            if (pictures, bases) != (expected, expected_bases) {
+                let at = b.packet.content;
+                self.fault(format!(
+                    "at {at:?}, {pictures} pictures and {bases} base layers further instead of \
+                     {expected} and {expected_bases}"
+                ));
+            }
+        }
+        self.account(a, b);
+    }
+
+    /// Every packet that was published between two that came, and did not come itself.
+    fn account(&mut self, a: Known<'_>, b: Known<'_>) {
+        let ssrc = a.published.ssrc;
+        let between = self
+            .ledger
+            .between(ssrc, a.published.index, b.published.index);
+        let holes = b.index - a.index - 1;
+        let published = b.published.index - a.published.index - 1;
+        if holes > published {
+            self.fault(format!(
+                "{holes} numbers for {published} packets before {}",
+                b.index
+            ));
+        }
+        // Without packets of padding between them, numbers and packets are one to one.
+        let one_to_one = holes == published;
+        for (index, content) in between {
+            let up = self.up(ssrc, index);
+            let out = a.index + (index - a.published.index);
+            let down = self.down(out);
+            let lost_on_the_way_down = one_to_one && down.sent > 0 && down.arrived == 0;
+            let came_up_in_time = up.first_arrival.is_some_and(|at| self.is_in_time(a, b, at));
+            if came_up_in_time && one_to_one && !lost_on_the_way_down {
+                self.fault(format!(
+                    "{content:?} arrived ({up:?}) and was not sent ({down:?})"
+                ));
+            }
+            if !one_to_one && holes == 0 && came_up_in_time {
+                self.fault(format!("{content:?} arrived and its number was given away"));
+            }
+        }
+    }
+
+    /// A packet that comes much later than its neighbours may be given up.
+    fn is_in_time(&self, a: Known<'_>, b: Known<'_>, at: Timestamp) -> bool {
+        let neighbours = [a, b].map(|known| self.up(known.published.ssrc, known.published.index));
+        let first = neighbours
+            .iter()
+            .filter_map(|fates| fates.first_arrival)
+            .min();
+        first.is_some_and(|first| at.since(first).as_millis() < 300)
+    }
+
+    /// Another encoding or track takes over: with a key frame, one picture on, later in time.
+    fn switch(&mut self, a: Known<'_>, b: Known<'_>) {
+        let (from, to) = (a.packet, b.packet);
+        let ticks = to.timestamp.wrapping_sub(from.timestamp) as i32;
+        if ticks <= 0 {
+            self.fault(format!(
+                "time goes back by {ticks} ticks at {:?}",
+                to.content
+            ));
+        }
+        let rate = f64::from(clock_rate(self.track.kind));
+        let seconds = f64::from(ticks) / rate;
+        let captured = b.published.captured_at.as_nanos() as f64 / 1e9
+            - a.published.captured_at.as_nanos() as f64 / 1e9;
+        if (seconds - captured).abs() > SWITCH_TOLERANCE_SECONDS {
+            self.fault(format!(
+                "a switch takes {seconds} s, its media {captured} s"
+            ));
+        }
+        if b.index > a.index + 1 {
+            return; // What the switch began with was lost.
+        }
+        if !self.starts_keyframe(to.content) {
+            self.fault(format!("a switch begins with {:?}", to.content));
+        }
+        if let (Some(from), Some(to)) = (from.vp8, to.vp8) {
+            let pictures = to.picture_id.wrapping_sub(from.picture_id) & 0x7fff;
+            let bases = to.tl0_picture_index.wrapping_sub(from.tl0_picture_index);
+            if pictures != 1 || bases != 1 {
+                self.fault(format!(
+                    "a switch goes {pictures} pictures, {bases} base layers on"
+                ));
+            }
+        }
+    }
+
+    fn no_content_twice(&mut self, packets: &[(u64, &Received)]) {
+        let mut contents: Vec<_> = packets.iter().map(|(_, packet)| packet.content).collect();
+        contents.sort_unstable();
+        for pair in contents.windows(2) {
+            if pair[0] == pair[1] {
+                self.fault(format!("{:?} came under two numbers", pair[0]));
+            }
+        }
+    }
+
+    fn up(&self, ssrc: u32, index: u64) -> Fates {
+        self.checker
+            .up
+            .get(&(ssrc, index))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    fn down(&self, index: u64) -> Fates {
+        let key = (self.client, self.track.ssrc, index);
+        self.checker.down.get(&key).copied().unwrap_or_default()
+    }
+}
+
+/// How far the timestamps of a switch may be from the truth: before sender reports have come,
+/// times of arrival are all that is known.
+const SWITCH_TOLERANCE_SECONDS: f64 = 0.5;

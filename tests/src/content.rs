@@ -1,0 +1,182 @@
+//! What packets carry. The bytes of a payload follow from its place in its track, so that whoever
+//! gets a packet can tell which one it is and that no bit of it has changed.
+
+use std::collections::BTreeMap;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use dataplane_core::time::Timestamp;
+use rtp::codecs::vp8::Vp8Packet;
+use rtp::packetizer::Depacketizer;
+use shared::protocol::MediaKind;
+
+use crate::rng::mixed;
+
+/// Names one packet of media among all that are published in a world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Content {
+    /// Of the world's tracks.
+    pub track: u32,
+    /// Which encoding.
+    pub layer: u8,
+    /// Counts frames of this encoding.
+    pub frame: u32,
+    /// Counts packets of this frame.
+    pub packet: u16,
+}
+
+/// The numbers of a VP8 payload (RFC 7741 §4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vp8Numbers {
+    /// The picture id, 15 bits.
+    pub picture_id: u16,
+    /// TL0PICIDX.
+    pub tl0_picture_index: u8,
+    /// Temporal layer.
+    pub temporal_layer: u8,
+}
+
+/// What a publisher sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Published {
+    /// Audio or video.
+    pub kind: MediaKind,
+    /// Bytes of the payload after the VP8 descriptor.
+    pub body_len: usize,
+    /// Whether it belongs to a key frame.
+    pub is_key: bool,
+    /// The M bit.
+    pub marker: bool,
+    /// What it was sent under.
+    pub ssrc: u32,
+    /// Extended sequence number.
+    pub index: u64,
+    /// RTP timestamp.
+    pub timestamp: u32,
+    /// When its media was captured.
+    pub captured_at: Timestamp,
+    /// The numbers in its descriptor; the picture id is the full one.
+    pub vp8: Option<Vp8Numbers>,
+    /// The value of its end-to-end header extension.
+    pub extension: u8,
+}
+
+/// All that was published, by what it carries.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    packets: BTreeMap<Content, Published>,
+    by_number: BTreeMap<(u32, u64), Content>,
+}
+
+impl Ledger {
+    /// Takes note of a packet before it is sent.
+    pub fn publish(&mut self, content: Content, published: Published) {
+        self.by_number
+            .insert((published.ssrc, published.index), content);
+        let before = self.packets.insert(content, published);
+        assert!(before.is_none(), "the publisher sends each content once");
+    }
+
+    /// What was sent as this.
+    pub fn get(&self, content: Content) -> Option<&Published> {
+        self.packets.get(&content)
+    }
+
+    /// The contents that were sent between two numbers of an SSRC, both left out.
+    pub fn between(&self, ssrc: u32, after: u64, before: u64) -> Vec<(u64, Content)> {
+        let range = self
+            .by_number
+            .range((ssrc, after + 1)..(ssrc, before.max(after + 1)));
+        range
+            .map(|((_, index), content)| (*index, *content))
+            .collect()
+    }
+
+    /// Every packet in the order of their contents.
+    pub fn iter(&self) -> impl Iterator<Item = (&Content, &Published)> {
+        self.packets.iter()
+    }
+}
+
+impl Published {
+    /// The payload without the VP8 descriptor.
+    pub fn body(&self, content: Content) -> Bytes {
+        let mut body = BytesMut::with_capacity(self.body_len);
+        // The lowest bit of a VP8 frame header is zero in a key frame (RFC 7741 §4.3).
+        body.put_u8(if self.is_key { 0x10 } else { 0x11 });
+        body.put_slice(MAGIC);
+        body.put_u32(content.track);
+        body.put_u8(content.layer);
+        body.put_u32(content.frame);
+        body.put_u16(content.packet);
+        let seed = u64::from(content.track) << 40
+            ^ u64::from(content.layer) << 56
+            ^ u64::from(content.frame) << 12
+            ^ u64::from(content.packet);
+        let mut word = 0;
+        while body.len() + 8 <= self.body_len {
+            word += 1;
+            body.put_u64(mixed(seed.wrapping_add(word << 48)));
+        }
+        while body.len() < self.body_len {
+            body.put_u8(0x5a);
+        }
+        body.freeze()
+    }
+
+    /// The descriptor as this publisher writes it: with 7 or 15 bits of picture id.
+    pub fn descriptor(&self, content: Content, width: PictureIdWidth) -> Bytes {
+        let Some(numbers) = self.vp8 else {
+            return Bytes::new();
+        };
+        let mut descriptor = BytesMut::new();
+        // X, and S on the first packet of a frame; then I, L, T.
+        descriptor.put_u8(if content.packet == 0 { 0x90 } else { 0x80 });
+        descriptor.put_u8(0xe0);
+        match width {
+            PictureIdWidth::Seven => descriptor.put_u8((numbers.picture_id & 0x7f) as u8),
+            PictureIdWidth::Fifteen => descriptor.put_u16(numbers.picture_id | 0x8000),
+        }
+        descriptor.put_u8(numbers.tl0_picture_index);
+        descriptor.put_u8(numbers.temporal_layer << 6);
+        descriptor.freeze()
+    }
+}
+
+/// How many bits of picture id a publisher sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PictureIdWidth {
+    /// M bit not set.
+    Seven,
+    /// M bit set.
+    Fifteen,
+}
+
+/// Reads what a payload says of itself: its content, its VP8 numbers, and where its body starts.
+pub fn read(kind: MediaKind, payload: &Bytes) -> Option<(Content, Option<Vp8Numbers>, Bytes)> {
+    let (vp8, body) = match kind {
+        MediaKind::Audio => (None, payload.clone()),
+        MediaKind::Video => {
+            let mut descriptor = Vp8Packet::default();
+            let body = descriptor.depacketize(payload).ok()?;
+            let numbers = Vp8Numbers {
+                picture_id: descriptor.picture_id,
+                tl0_picture_index: descriptor.tl0_pic_idx,
+                temporal_layer: descriptor.tid,
+            };
+            (Some(numbers), body)
+        }
+    };
+    let rest = body.get(1..)?.strip_prefix(MAGIC)?;
+    let content = Content {
+        track: u32::from_be_bytes(*rest.first_chunk()?),
+        layer: *rest.get(4)?,
+        frame: u32::from_be_bytes(*rest.get(5..)?.first_chunk()?),
+        packet: u16::from_be_bytes(*rest.get(9..)?.first_chunk()?),
+    };
+    Some((content, vp8, body))
+}
+
+/// Bytes of the shortest body.
+pub const BODY_BYTES_MIN: usize = 16;
+
+const MAGIC: &[u8] = b"jack";

@@ -1,0 +1,1 @@
+//! A random mix of everything, from a seed.

@@ -1,0 +1,366 @@
+//! What the control plane does in truth: opens sessions, publishes, subscribes, closes. And what
+//! every run ends with.
+
+use core::time::Duration;
+
+use shared::counters::Gauge;
+use shared::id::{PublicationId, SessionId, ShardIndex, SubscriptionId};
+use shared::protocol::{
+    Change, Codec, CodecMapping, Command, CommandError, Extension, ExtensionMapping, Fingerprint,
+    HashAlgorithm, LayerParameters, LayerSelection, MediaKind, Mid, Ordering, PublishParameters,
+    PublishedCodec, RemoteTransport, Reply, Rid, SessionReport, SubscribeParameters,
+};
+
+use crate::checker::{Completeness, LegSummary, TagPlace, check_leg, check_lip_sync};
+use crate::network::LinkModel;
+use crate::peer::ice::credentials;
+use crate::peer::{Activity, Client, ClientOptions};
+use crate::publisher::{
+    self, Announcement, Flow, KeyframeRequests, PublishedTrack, Repair, TrackSpec, mid_of,
+};
+use crate::subscriber::{self, SubscribedTrack, SubscriptionSpec};
+use crate::world::{NTP_ORIGIN, World};
+use dataplane_core::srtp::SrtpProfile;
+
+impl World {
+    /// A client with a session on `shard`, over a good network.
+    pub fn join(&mut self, shard: u16, options: ClientOptions) -> usize {
+        self.join_over(shard, options, LinkModel::default())
+    }
+
+    /// A client with a session on `shard`.
+    pub fn join_over(&mut self, shard: u16, options: ClientOptions, model: LinkModel) -> usize {
+        let index = self.clients.len();
+        let mut rng = self.rng.fork();
+        let session = SessionId::new(1, ShardIndex(shard), rng.bytes());
+        let server = credentials(&format!("server{index}"), &mut rng);
+        let client = Client::new(index, session, server.clone(), options, rng);
+        let place = match options.profile {
+            SrtpProfile::Aes128CmHmacSha1_80 => TagPlace::AfterIndex,
+            SrtpProfile::AeadAes128Gcm | SrtpProfile::AeadAes256Gcm => TagPlace::BeforeIndex,
+        };
+        self.checker.sent.set_tag_place(index, place);
+        let remote = remote_transport(&client);
+        self.add_client(client, model, model);
+        self.execute(index, vec![Change::Open(server), Change::SetRemote(remote)])
+            .unwrap();
+        index
+    }
+
+    /// A transaction on a client's session.
+    ///
+    /// # Errors
+    /// As the shard answers.
+    pub fn execute(&mut self, client: usize, changes: Vec<Change>) -> Result<Reply, CommandError> {
+        let session = self.clients[client].session;
+        let command = Command::Execute {
+            session,
+            changes,
+            model: None,
+        };
+        self.command(session.shard().as_usize(), &command)
+    }
+
+    /// Lets a client publish.
+    pub fn publish(&mut self, client: usize, spec: TrackSpec) -> PublicationId {
+        let number = self.clients[client].publications.len() as u32 + 1;
+        let id = PublicationId {
+            session: self.clients[client].session,
+            number,
+        };
+        let name = (client as u32) << 8 | number;
+        let rng = self.clients[client].rng.fork();
+        let track = PublishedTrack::new(id, name, spec, rng);
+        let parameters = publish_parameters(&track);
+        self.execute(client, vec![Change::Publish(Box::new(parameters))])
+            .unwrap();
+        self.clients[client].publications.push(track);
+        id
+    }
+
+    /// Lets a client receive; returns which of its subscriptions that is.
+    pub fn subscribe(
+        &mut self,
+        client: usize,
+        source: PublicationId,
+        spec: SubscriptionSpec,
+    ) -> usize {
+        let kind = self.track(source).spec.kind;
+        let position = self.clients[client].subscriptions.len();
+        let id = SubscriptionId {
+            session: self.clients[client].session,
+            number: position as u32 + 1,
+        };
+        let rng = &mut self.clients[client].rng;
+        let ssrcs = (
+            spec.ssrc.unwrap_or_else(|| rng.bits() as u32),
+            rng.bits() as u32,
+        );
+        let track = SubscribedTrack::new(id, kind, spec, ssrcs);
+        let parameters = subscribe_parameters(&track, source);
+        self.clients[client].subscriptions.push(track);
+        self.execute(client, vec![Change::Subscribe(Box::new(parameters))])
+            .unwrap();
+        position
+    }
+
+    /// Feeds a subscription from another source, or another layer of the same one.
+    pub fn resubscribe(
+        &mut self,
+        client: usize,
+        subscription: usize,
+        source: PublicationId,
+        preferred_rid: Option<&str>,
+    ) {
+        let track = &mut self.clients[client].subscriptions[subscription];
+        let change = Change::Resubscribe {
+            number: track.id.number,
+            source,
+            codecs: vec![codec_mapping(track)],
+            selection: selection(preferred_rid, track.spec.fallback),
+        };
+        self.execute(client, vec![change]).unwrap();
+    }
+
+    /// Ends a subscription.
+    pub fn unsubscribe(&mut self, client: usize, subscription: usize) {
+        let number = self.clients[client].subscriptions[subscription].id.number;
+        self.execute(client, vec![Change::Unsubscribe { number }])
+            .unwrap();
+    }
+
+    /// Ends a publication.
+    pub fn unpublish(&mut self, id: PublicationId) {
+        let client = self.client_of(id.session);
+        self.track_mut(id).flow = Flow::Paused;
+        self.execute(client, vec![Change::Unpublish { number: id.number }])
+            .unwrap();
+    }
+
+    /// New ICE credentials on both sides.
+    pub fn restart_ice(&mut self, client: usize) {
+        let mut rng = self.rng.fork();
+        let server = credentials(&format!("again{client}"), &mut rng);
+        let remote = credentials(&format!("client{client}"), &mut rng);
+        self.clients[client]
+            .ice
+            .restart(remote.clone(), server.clone());
+        let change = Change::RestartIce {
+            local: server,
+            remote,
+        };
+        self.execute(client, vec![change]).unwrap();
+    }
+
+    /// Closes a client's session.
+    ///
+    /// # Errors
+    /// As the shard answers.
+    pub fn close(&mut self, client: usize) -> Result<Reply, CommandError> {
+        let session = self.clients[client].session;
+        self.command(
+            session.shard().as_usize(),
+            &Command::CloseSession { session },
+        )
+    }
+
+    /// How a client's session stands.
+    ///
+    /// # Errors
+    /// As the shard answers.
+    pub fn inspect(&mut self, client: usize) -> Result<SessionReport, CommandError> {
+        let session = self.clients[client].session;
+        let command = Command::InspectSession { session };
+        match self.command(session.shard().as_usize(), &command)? {
+            Reply::Session(report) => Ok(*report),
+            other => panic!("InspectSession was answered with {other:?}"),
+        }
+    }
+
+    /// A published track by its name.
+    pub fn track(&self, id: PublicationId) -> &PublishedTrack {
+        let mut tracks = self.clients.iter().flat_map(|client| &client.publications);
+        tracks.find(|track| track.id == id).expect("published")
+    }
+
+    /// A published track by its name.
+    pub fn track_mut(&mut self, id: PublicationId) -> &mut PublishedTrack {
+        let mut tracks = self
+            .clients
+            .iter_mut()
+            .flat_map(|client| &mut client.publications);
+        tracks.find(|track| track.id == id).expect("published")
+    }
+
+    /// A received track.
+    pub fn leg(&self, client: usize, subscription: usize) -> &SubscribedTrack {
+        &self.clients[client].subscriptions[subscription]
+    }
+
+    /// Publishers fall silent and repairs come to an end; then all subscriptions and reports are
+    /// checked. Returns what was seen, client by client.
+    pub fn settle(&mut self, completeness: Completeness) -> Vec<Vec<LegSummary>> {
+        for track in self
+            .clients
+            .iter_mut()
+            .flat_map(|client| &mut client.publications)
+        {
+            track.flow = Flow::Paused;
+        }
+        self.run_for(Duration::from_secs(4));
+        let (ledger, checker) = (&self.ledger, &mut self.checker);
+        let summaries = self.clients.iter().map(|client| {
+            let tracks = client.subscriptions.iter();
+            let check = |track| check_leg(client.index, track, ledger, completeness, checker);
+            tracks.map(check).collect()
+        });
+        let summaries = summaries.collect();
+        check_lip_sync(&self.clients, &self.ledger, NTP_ORIGIN, &mut self.checker);
+        self.checker.assert_clean();
+        summaries
+    }
+
+    /// Closes all sessions that are still there; nothing may be left of them.
+    pub fn close_all(&mut self) {
+        for client in 0..self.clients.len() {
+            let closed = self.close(client);
+            assert!(matches!(closed, Ok(_) | Err(CommandError::UnknownSession)));
+            self.clients[client].activity = Activity::Asleep;
+        }
+        self.run_for(Duration::from_secs(1));
+        for shard in 0..self.shards() {
+            for gauge in Gauge::ALL {
+                assert_eq!(self.gauge(shard, *gauge), 0, "{gauge:?} of shard {shard}");
+            }
+            assert!(self.pool(shard).is_empty(), "associations of shard {shard}");
+        }
+        self.checker.assert_clean();
+    }
+
+    /// Whether a client's session is connected.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub fn assert_connected(&self, client: usize) {
+        assert!(
+            self.clients[client].server_is_ready,
+            "client {client} is not connected"
+        );
+    }
+
+    fn client_of(&self, session: SessionId) -> usize {
+        let mut clients = self.clients.iter();
+        clients
+            .position(|client| client.session == session)
+            .expect("joined")
+    }
+}
+
+/// What a client's description says of its transport.
+pub fn remote_transport(client: &Client) -> RemoteTransport {
+    RemoteTransport {
+        ice: client.ice.local.clone(),
+        fingerprints: vec![Fingerprint {
+            algorithm: HashAlgorithm::Sha256,
+            digest: client.digest.to_vec(),
+        }],
+        role: client.options.server_role,
+    }
+}
+
+/// What a client's description says of a track.
+pub fn publish_parameters(track: &PublishedTrack) -> PublishParameters {
+    let spec = &track.spec;
+    let has_nack = spec.repair != Repair::None;
+    let is_rtx = spec.repair == Repair::Rtx;
+    let layers = track.layers.iter().map(|layer| {
+        let announced = spec.announcement == Announcement::Ssrc;
+        LayerParameters {
+            rid: layer.rid().map(|rid| Rid::from(rid).unwrap()),
+            ssrc: announced.then_some(layer.ssrc),
+            rtx_ssrc: (announced && is_rtx).then_some(layer.rtx_ssrc),
+        }
+    });
+    PublishParameters {
+        number: track.id.number,
+        mid: Mid::from(&mid_of(track.id.number)).unwrap(),
+        kind: spec.kind,
+        codecs: vec![PublishedCodec {
+            payload_type: publisher::payload_type(spec.kind),
+            codec: codec(spec.kind),
+            rtx_payload_type: is_rtx.then(|| publisher::rtx_payload_type(spec.kind)),
+            nack: has_nack,
+            pli: spec.keyframe_requests == KeyframeRequests::Pli,
+            fir: true,
+            transport_cc: true,
+        }],
+        extensions: extensions(&[
+            (publisher::ids::MID, Extension::Mid),
+            (publisher::ids::RID, Extension::RtpStreamId),
+            (publisher::ids::REPAIRED_RID, Extension::RepairedRtpStreamId),
+            (
+                publisher::ids::TRANSPORT,
+                Extension::TransportWideSequenceNumber,
+            ),
+            (publisher::ids::AUDIO_LEVEL, Extension::AudioLevel),
+            (publisher::ids::ORIENTATION, Extension::VideoOrientation),
+        ]),
+        layers: layers.collect(),
+    }
+}
+
+/// What the control plane tells of a subscription.
+pub fn subscribe_parameters(track: &SubscribedTrack, source: PublicationId) -> SubscribeParameters {
+    SubscribeParameters {
+        number: track.id.number,
+        mid: Mid::from(&mid_of(track.id.number)).unwrap(),
+        kind: track.kind,
+        source,
+        ssrc: track.ssrc,
+        rtx_ssrc: (track.spec.repair == Repair::Rtx).then_some(track.rtx_ssrc),
+        codecs: vec![codec_mapping(track)],
+        extensions: extensions(&[
+            (subscriber::ids::MID, Extension::Mid),
+            (
+                subscriber::ids::TRANSPORT,
+                Extension::TransportWideSequenceNumber,
+            ),
+            (subscriber::ids::AUDIO_LEVEL, Extension::AudioLevel),
+            (subscriber::ids::ORIENTATION, Extension::VideoOrientation),
+        ]),
+        selection: selection(track.spec.preferred_rid, track.spec.fallback),
+    }
+}
+
+fn codec_mapping(track: &SubscribedTrack) -> CodecMapping {
+    let rtx = subscriber::rtx_payload_type(track.kind);
+    CodecMapping {
+        source_payload_type: publisher::payload_type(track.kind),
+        payload_type: subscriber::payload_type(track.kind),
+        codec: codec(track.kind),
+        rtx_payload_type: (track.spec.repair == Repair::Rtx).then_some(rtx),
+    }
+}
+
+fn selection(preferred_rid: Option<&str>, fallback: Ordering) -> LayerSelection {
+    LayerSelection {
+        preferred_rid: preferred_rid.map(|rid| Rid::from(rid).unwrap()),
+        priority_ordering: Ordering::None,
+        rid_not_available: fallback,
+    }
+}
+
+fn codec(kind: MediaKind) -> Codec {
+    match kind {
+        MediaKind::Audio => Codec::Opus,
+        MediaKind::Video => Codec::Vp8,
+    }
+}
+
+fn extensions(of: &[(u8, Extension)]) -> Vec<ExtensionMapping> {
+    let mapping = |(id, extension): &(u8, Extension)| ExtensionMapping {
+        id: *id,
+        extension: *extension,
+    };
+    of.iter().map(mapping).collect()
+}
