@@ -230,7 +230,7 @@ impl Vp8 {
     }
 
     /// Descriptor (RFC 7741 §4.2), payload header, and some data.
-    pub(crate) fn payload(&self) -> Vec<u8> {
+    pub(crate) fn payload(self) -> Vec<u8> {
         let mut payload = vec![0x90, 0xf0];
         if self.short {
             payload.push(u8::try_from(self.picture_id).unwrap());
