@@ -370,7 +370,10 @@ enum Step {
     Switch(u8),
 }
 
-#[expect(clippy::disallowed_types, reason = "`prop_oneof!` shares its strategies in an `Arc`")]
+#[expect(
+    clippy::disallowed_types,
+    reason = "`prop_oneof!` shares its strategies in an `Arc`"
+)]
 fn step() -> impl Strategy<Value = Step> {
     let ahead = prop_oneof![8 => 1_u64..4, 1 => 1_u64..40_000];
     prop_oneof![
