@@ -12,6 +12,7 @@
 //! * [`peer`]: a client's ICE, DTLS (keys only) and SRTP, made of independent crates;
 //! * [`publisher`], [`subscriber`]: a client's media;
 //! * [`checker`]: what must hold;
+//! * [`attack`]: what clients that mean ill send;
 //! * [`scenario`]: a random mix of all, from a seed.
 #![expect(
     clippy::unwrap_used,
@@ -22,6 +23,7 @@
     reason = "a harness fails by panicking, and its numbers are its own"
 )]
 
+pub mod attack;
 pub mod checker;
 pub mod content;
 pub mod network;
