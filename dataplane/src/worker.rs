@@ -63,6 +63,7 @@ pub(crate) struct Worker {
     sleeper: Arc<Sleeper>,
     readiness: Readiness,
     pulse: Arc<Pulse>,
+    gauges_due: Timestamp,
 }
 
 /// The core's shard and its ways out.
@@ -104,6 +105,7 @@ impl Worker {
             sleeper: parts.sleeper,
             readiness: Readiness::new(media, bell),
             pulse: parts.pulse,
+            gauges_due: Timestamp::default(),
         })
     }
 
@@ -205,7 +207,10 @@ impl Worker {
         shard
             .counters_mut()
             .add(Counter::Stalls, self.pulse.take_stalls());
-        shard.refresh_gauges();
+        if now >= self.gauges_due {
+            self.gauges_due = now + GAUGE_INTERVAL;
+            shard.refresh_gauges();
+        }
         self.commands.publish(now, shard.counters());
         self.pulse.beat(now);
     }
@@ -299,6 +304,8 @@ const COMMANDS_PER_TURN: usize = 8;
 const RELAYS_PER_TURN: usize = 256;
 /// Answers of the handshake pool taken in one turn.
 const ANSWERS_PER_TURN: usize = 64;
+/// How often the figures that take a walk over all sessions are made anew.
+const GAUGE_INTERVAL: Duration = Duration::from_millis(100);
 /// How soon the shard looks again at something that waits for room.
 const RETRY: Duration = Duration::from_millis(5);
 /// How long a stopping shard carries the last datagrams of its sessions.

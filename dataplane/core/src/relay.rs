@@ -88,7 +88,11 @@ impl Layers {
 
     /// The rids in order, one for each layer.
     pub fn rids(&self) -> ArrayVec<Option<Rid>, LAYERS_MAX> {
-        self.rids.iter().take(usize::from(self.count)).copied().collect()
+        self.rids
+            .iter()
+            .take(usize::from(self.count))
+            .copied()
+            .collect()
     }
 }
 
@@ -115,12 +119,16 @@ impl Formats {
     /// The codec that is sent under this payload type.
     pub fn codec(&self, payload_type: u8) -> Option<Codec> {
         let mut codecs = self.codecs.iter().map_while(|codec| *codec);
-        codecs.find(|(known, _)| *known == payload_type).map(|(_, codec)| codec)
+        codecs
+            .find(|(known, _)| *known == payload_type)
+            .map(|(_, codec)| codec)
     }
 
     /// The header extension that is sent under this id.
     pub fn extension(&self, id: u8) -> Option<Extension> {
         let mut extensions = self.extensions.iter().map_while(|mapping| *mapping);
-        extensions.find(|mapping| mapping.id == id).map(|mapping| mapping.extension)
+        extensions
+            .find(|mapping| mapping.id == id)
+            .map(|mapping| mapping.extension)
     }
 }

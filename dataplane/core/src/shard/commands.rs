@@ -245,7 +245,7 @@ impl Shard {
         if let Some(session) = self.sessions.remove(key)
             && session.transport.dtls_is_started()
         {
-            // A pool too busy to be told forgets the association by its own idle timeout.
+            // What the pool makes of it goes where the client was: `Sessions::selected_path`.
             out.handshake(key.handshake_id(), HandshakeInput::Stop);
         }
         if let Some(reason) = reason {

@@ -178,6 +178,9 @@ impl<O: Outbox> Way<'_, O> {
                     seal(entry, &forwarded, &cached, self.sender, slot).unwrap_or(0)
                 });
                 self.counters.increment(Counter::RtpPacketsForwarded);
+                if forwarded.switched {
+                    self.counters.increment(Counter::LayerSwitches);
+                }
             }
             Err(reason) => self.counters.dropped(reason),
         }

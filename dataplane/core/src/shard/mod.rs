@@ -212,7 +212,7 @@ impl Shard {
         &mut self.counters
     }
 
-    /// Writes the gauges; they are only looked at from outside, so not kept up to date in between.
+    /// Writes the gauges. It looks at every session, so it is not for every turn.
     pub fn refresh_gauges(&mut self) {
         self.counters
             .set(Gauge::Sessions, self.sessions.len() as u64);

@@ -130,16 +130,18 @@ impl Shard {
         out: &mut impl Outbox,
     ) {
         let key = SessionKey::from_handshake_id(id);
+        self.current = Some(key);
+        if let HandshakeOutput::Datagram(bytes) = &output {
+            if let Some(path) = self.sessions.selected_path(key) {
+                out.datagram(path, |slot| copy(bytes, slot));
+            }
+            return;
+        }
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        self.current = Some(key);
         match output {
-            HandshakeOutput::Datagram(bytes) => {
-                if let Some(path) = session.transport.ice.selected() {
-                    out.datagram(path, |slot| copy(&bytes, slot));
-                }
-            }
+            HandshakeOutput::Datagram(_) => {}
             HandshakeOutput::Established(keys) => {
                 session.transport.established(now, &keys);
                 let legs: Vec<_> = session.legs.iter().map(|(_, leg)| *leg).collect();

@@ -1,5 +1,7 @@
 //! All sessions of a shard, and the ways to find one: by id, by ufrag, by path.
 
+use std::collections::VecDeque;
+
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 use shared::id::SessionId;
@@ -35,6 +37,8 @@ pub(crate) struct Sessions {
     by_id: HashMap<SessionId, SessionKey, FxBuildHasher>,
     by_ufrag: HashMap<Box<str>, SessionKey, FxBuildHasher>,
     by_path: HashMap<Path, SessionKey, FxBuildHasher>,
+    /// Sessions that have ended and where their clients were: the pool's `close_notify` comes later.
+    ended: VecDeque<(SessionKey, Path)>,
     random: SplitMix64,
 }
 
@@ -45,6 +49,7 @@ impl Sessions {
             by_id: HashMap::default(),
             by_ufrag: HashMap::default(),
             by_path: HashMap::default(),
+            ended: VecDeque::with_capacity(ENDED_MAX),
             random: SplitMix64(seed),
         }
     }
@@ -182,9 +187,29 @@ impl Sessions {
         for path in session.transport.ice.paths() {
             self.by_path.remove(path);
         }
+        if let Some(path) = session.transport.ice.selected() {
+            if self.ended.len() == ENDED_MAX {
+                self.ended.pop_front();
+            }
+            self.ended.push_back((key, path));
+        }
         Some(session)
     }
+
+    /// Where the client of a session is, or was until the session ended.
+    pub(crate) fn selected_path(&self, key: SessionKey) -> Option<Path> {
+        if let Some(session) = self.sessions.get(key) {
+            return session.transport.ice.selected();
+        }
+        self.ended
+            .iter()
+            .find(|(ended, _)| *ended == key)
+            .map(|(_, path)| *path)
+    }
 }
+
+/// Ended sessions whose client can still be told.
+const ENDED_MAX: usize = 256;
 
 /// Sebastiano Vigna's generator of well-mixed numbers from a counter: enough where nothing is
 /// secret, and the same seed gives the same run.
