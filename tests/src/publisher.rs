@@ -139,7 +139,7 @@ pub fn clock_rate(kind: MediaKind) -> u32 {
 pub struct TransportSequence {
     next: u64,
     first: u64,
-    lost: BTreeSet<u64>,
+    arriving: BTreeSet<u64>,
     acknowledged: BTreeSet<u64>,
 }
 
@@ -150,7 +150,7 @@ impl TransportSequence {
         Self {
             next: first,
             first,
-            lost: BTreeSet::new(),
+            arriving: BTreeSet::new(),
             acknowledged: BTreeSet::new(),
         }
     }
@@ -165,12 +165,10 @@ impl TransportSequence {
         self.acknowledged.len() as u64
     }
 
-    /// The network took the datagram with this number away, or brought it after all.
+    /// A datagram with this number was sent, for the first time or again.
     pub fn fate(&mut self, number: u64, arrives: bool) {
         if arrives {
-            self.lost.remove(&number);
-        } else {
-            self.lost.insert(number);
+            self.arriving.insert(number);
         }
     }
 
@@ -191,7 +189,7 @@ impl TransportSequence {
             if symbol == SymbolTypeTcc::PacketNotReceived {
                 continue;
             }
-            if number < self.first || number >= self.next || self.lost.contains(&number) {
+            if number < self.first || number >= self.next || !self.arriving.contains(&number) {
                 checker.fault(format!(
                     "feedback names packet {number}, which did not arrive"
                 ));

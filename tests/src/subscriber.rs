@@ -2,7 +2,7 @@
 
 use core::any::Any;
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use dataplane_core::time::Timestamp;
@@ -96,6 +96,8 @@ pub struct SubscribedTrack {
     pub rtx_ssrc: u32,
     /// All that came, by extended sequence number.
     pub received: BTreeMap<u64, Received>,
+    /// Numbers that came without a payload: padding that came too late to be left out.
+    pub padding: BTreeSet<u64>,
     /// The server's sender reports.
     pub reports: Vec<ReceivedReport>,
     /// A BYE came.
@@ -128,6 +130,7 @@ impl SubscribedTrack {
             ssrc: ssrcs.0,
             rtx_ssrc: ssrcs.1,
             received: BTreeMap::new(),
+            padding: BTreeSet::new(),
             reports: Vec::new(),
             goodbye: false,
             duplicates: 0,
@@ -166,6 +169,11 @@ impl SubscribedTrack {
         let index = self
             .highest
             .map_or(u64::from(number), |highest| nearest(highest, number));
+        if packet.payload.is_empty() {
+            self.padding.insert(index);
+            self.follow(now, index);
+            return;
+        }
         let Some(received) = self.check(now, via, &packet, around) else {
             return;
         };

@@ -100,13 +100,22 @@ struct Host {
 #[derive(Debug)]
 enum Happening {
     AtShard(usize, Path, Vec<u8>),
-    AtClient(usize, SocketAddr, Timestamp, Vec<u8>),
+    AtClient(usize, Sent),
     Relay(usize, ShardIndex, RelayMessage, Vec<u8>),
     Turn(usize),
     Timeout(usize, Timestamp),
     PoolAnswers(usize, HandshakeId, HandshakeOutput),
     PoolRepeats(usize, HandshakeId),
     Tick(usize),
+}
+
+/// A datagram on its way to a client.
+#[derive(Debug)]
+struct Sent {
+    to: SocketAddr,
+    at: Timestamp,
+    media: Option<(u32, u64)>,
+    bytes: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -308,13 +317,7 @@ impl World {
                     self.schedule(next, Happening::PoolRepeats(shard, id));
                 }
             }
-            Happening::AtClient(client, to, sent_at, bytes) => {
-                if self.clients[client].address == to {
-                    self.with_client(client, |client, now, around, out| {
-                        client.receive(now, sent_at, &bytes, around, out);
-                    });
-                }
-            }
+            Happening::AtClient(client, sent) => self.arrive(client, &sent),
             Happening::Tick(client) => {
                 self.with_client(client, |client, now, around, out| {
                     client.tick(now, around, out)
@@ -482,19 +485,33 @@ impl World {
         };
         let arrivals = self.down[client].send(self.now, bytes.len());
         if let Some((ssrc, index)) = media {
-            let reaches = self.clients[client].address == path.remote
-                && self.clients[client].activity == crate::peer::Activity::Awake;
-            let arrival = arrivals.iter().min().copied().filter(|_| reaches);
-            self.checker
-                .down
-                .entry((client, ssrc, index))
-                .or_default()
-                .add(arrival);
+            self.checker.down.entry((client, ssrc, index)).or_default().sent += 1;
         }
         for at in arrivals {
-            let what = Happening::AtClient(client, path.remote, self.now, bytes.clone());
-            self.schedule(at, what);
+            let sent = Sent {
+                to: path.remote,
+                at: self.now,
+                media,
+                bytes: bytes.clone(),
+            };
+            self.schedule(at, Happening::AtClient(client, sent));
         }
+    }
+
+    /// A datagram reaches the place that it was sent to; perhaps nobody is there any more.
+    fn arrive(&mut self, client: usize, sent: &Sent) {
+        let receiver = &self.clients[client];
+        if receiver.address != sent.to || receiver.activity == crate::peer::Activity::Asleep {
+            return;
+        }
+        if let Some((ssrc, index)) = sent.media {
+            let fates = self.checker.down.entry((client, ssrc, index)).or_default();
+            fates.arrived += 1;
+            fates.first_arrival.get_or_insert(self.now);
+        }
+        self.with_client(client, |client, now, around, out| {
+            client.receive(now, sent.at, &sent.bytes, around, out);
+        });
     }
 
     fn carry_up(&mut self, client: usize, datagrams: Vec<Outgoing>) {

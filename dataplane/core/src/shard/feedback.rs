@@ -358,14 +358,25 @@ impl Shard {
 
     fn send_sender_reports(&mut self, now: Timestamp, key: SessionKey, out: &mut impl Outbox) {
         let ntp = self.ntp(now);
-        let Some(session) = self.sessions.get_mut(key) else {
-            return;
-        };
-        let mut legs = core::mem::take(&mut session.legs);
-        for batch in legs.chunks(REPORTS_PER_DATAGRAM) {
+        let mut done = 0;
+        loop {
+            // Copied batch by batch, never taken out of the session: should a report panic, the
+            // session must still know what is to be ended with it.
+            let session = self.sessions.get(key);
+            let rest = session.and_then(|session| session.legs.get(done..));
+            let batch: ArrayVec<LegKey, REPORTS_PER_DATAGRAM> = rest
+                .unwrap_or_default()
+                .iter()
+                .map(|(_, leg)| *leg)
+                .take(REPORTS_PER_DATAGRAM)
+                .collect();
+            if batch.is_empty() {
+                return;
+            }
+            done += batch.len();
             let tracks = &mut self.tracks;
             send_rtcp(&mut self.sessions, key, out, |_, writer| {
-                for (_, leg) in batch {
+                for leg in &batch {
                     let Some((entry, track)) = tracks.leg_and_track(*leg) else {
                         continue;
                     };
@@ -375,9 +386,6 @@ impl Shard {
                     }
                 }
             });
-        }
-        if let Some(session) = self.sessions.get_mut(key) {
-            core::mem::swap(&mut session.legs, &mut legs);
         }
     }
 
