@@ -31,7 +31,6 @@ pub(crate) struct Leg {
     // What only some do.
     pub(super) repeater: Repeater,
     selector: Selector,
-    number: u32,
     kind: MediaKind,
     source: PublicationId,
 }
@@ -84,15 +83,9 @@ impl Leg {
                 first_index(start.rtx_sequence_number),
             ),
             selector: Selector::new(parameters.selection),
-            number: parameters.number,
             kind: parameters.kind,
             source: parameters.source,
         }
-    }
-
-    /// The subscription's number within its session.
-    pub(crate) fn number(&self) -> u32 {
-        self.number
     }
 
     /// What the media leaves under.

@@ -126,11 +126,6 @@ impl PacketInfo {
         usize::from(self.payload_start)..usize::from(self.payload_end)
     }
 
-    /// Bytes of the payload, without padding.
-    pub(crate) fn payload_len(&self) -> usize {
-        usize::from(self.payload_end - self.payload_start)
-    }
-
     /// The end-to-end header extensions of `packet`, which this was read from.
     pub(crate) fn extensions<'a>(
         &self,

@@ -114,7 +114,8 @@ impl MissingPackets {
     }
 
     /// When [`Self::poll`] is worth calling next.
-    pub(crate) fn next_at(&self) -> Option<Timestamp> {
+    #[cfg(test)]
+    fn next_at(&self) -> Option<Timestamp> {
         self.due
     }
 }

@@ -391,10 +391,10 @@ impl Shard {
 
     /// BYE for legs that end (RFC 3550 §6.6).
     pub(super) fn say_goodbye(&mut self, key: SessionKey, legs: &[LegKey], out: &mut impl Outbox) {
-        for batch in legs.chunks(GOODBYES_PER_PACKET) {
+        for batch in legs.chunks(LEGS_PER_GOODBYE) {
             let entries = batch.iter().filter_map(|leg| self.tracks.leg(*leg));
-            let sources: ArrayVec<u32, GOODBYES_PER_PACKET> =
-                entries.map(|entry| entry.leg.ssrc()).collect();
+            let sources: ArrayVec<u32, { RtcpWriter::COUNT_MAX }> =
+                entries.flat_map(|entry| entry.leg.sources()).collect();
             self.send_rtcp(key, out, |sender, writer| {
                 writer.receiver_report(sender, &[]);
                 writer.bye(&sources);
@@ -456,5 +456,5 @@ const NACK_NUMBERS_MAX: usize = 128;
 const REPORTS_PER_DATAGRAM: usize = 16;
 const _: () = assert!(REPORTS_PER_DATAGRAM * (28 + 44) <= RTCP_BYTES_MAX);
 
-/// BYE holds 31 sources.
-const GOODBYES_PER_PACKET: usize = RtcpWriter::COUNT_MAX;
+/// BYE holds 31 sources; a leg has one or two.
+const LEGS_PER_GOODBYE: usize = RtcpWriter::COUNT_MAX / 2;

@@ -34,11 +34,7 @@ impl Cipher {
         };
         let mut salt = [0; 12];
         master.derive(salt_label, &mut salt);
-        let key = UnboundKey::new(algorithm, key).expect("the key is of the profile's length");
-        Self::Gcm(Gcm {
-            key: LessSafeKey::new(key),
-            salt,
-        })
+        Self::Gcm(Gcm::new(algorithm, key, salt))
     }
 
     pub(super) const fn tag_len(&self) -> usize {
