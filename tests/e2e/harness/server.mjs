@@ -8,7 +8,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { until, wait } from './wait.mjs';
 
-const BINARY = process.env.JACKFIELD_BINARY;
+const BINARY = process.env.E2E_SERVER;
 const START_TIMEOUT_MS = 20_000;
 const STOP_TIMEOUT_MS = 5_000;
 const OUTPUT_MAX = 200_000;
@@ -26,7 +26,7 @@ export class Server {
 
   /** `shards` cores, `dtls` engine; `mediaIp` as `--media-ip` takes it. */
   static async start({ shards = 1, dtls = 'dimpl', mediaIp = '127.0.0.1' } = {}) {
-    if (!BINARY) throw new Error('JACKFIELD_BINARY must name the built server');
+    if (!BINARY) throw new Error('E2E_SERVER must name the built server');
     const directory = await fs.mkdtemp(path.join(os.tmpdir(), 'jackfield-e2e-'));
     const http = await freeTcpPort();
     const media = await freeUdpPorts(shards);
@@ -63,7 +63,7 @@ export class Server {
   /** Starts the control plane (again). Resolves to the milliseconds until `/readyz` answered 200. */
   async launch() {
     const began = performance.now();
-    const child = spawn(BINARY, this.#arguments, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(BINARY, this.#arguments, { stdio: ['ignore', 'pipe', 'pipe'], env: environment() });
     this.#child = child;
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8');
@@ -155,6 +155,11 @@ export class Server {
     }
     return found;
   }
+}
+
+// The server takes `JACKFIELD_*` for settings; those of whoever runs the tests are none of them.
+function environment() {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('JACKFIELD_')));
 }
 
 function exit(child) {

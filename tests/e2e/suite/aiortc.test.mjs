@@ -13,7 +13,7 @@ const TIMEOUT_MS = 60_000;
 for (const dtls of ['dimpl', 'webrtc']) {
   scenario(`aiortc pushes and pulls with the ${dtls} DTLS engine`, { dtls }, async ({ server }) => {
     const { stdout } = await run(
-      process.env.JACKFIELD_PYTHON ?? 'python3',
+      process.env.E2E_PYTHON ?? 'python3',
       [CLIENT, `${server.origin}/v1/apps/${APP}`, SECRET],
       { timeout: TIMEOUT_MS },
     );
