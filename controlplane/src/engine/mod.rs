@@ -20,7 +20,7 @@ use shared::id::{SessionId, ShardIndex};
 use shared::protocol::{Command, CommandError, Event, Fingerprint, Reply, SessionReport};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use driver::{Driver, Outgoing};
+use driver::{ChannelError, Driver, Outgoing};
 
 /// The way to whatever data plane is attached at the moment.
 #[derive(Debug)]
@@ -119,8 +119,12 @@ impl Engine {
             let plane = Arc::clone(&plane);
             tokio::spawn(async move {
                 let mut gone = plane.gone.subscribe();
-                if let Err(error) = driver.run(&mut gone).await {
-                    tracing::error!(%error, "the channel to the data plane failed");
+                match driver.run(&mut gone).await {
+                    // The supervisor tells of it, where it was not asked for.
+                    Ok(()) | Err(ChannelError::Closed) => {}
+                    Err(error @ (ChannelError::Ring(_) | ChannelError::Bell(_))) => {
+                        tracing::error!(%error, "the channel to the data plane failed");
+                    }
                 }
                 plane.gone.send_replace(true);
             });
