@@ -27,7 +27,11 @@ window.pushAndPull = async ({ prefix, authorization, iceServers, milliseconds })
   video.srcObject = new MediaStream(pulled);
 
   const { peerConnection } = await firstValueFrom(subscriber.session$);
-  const before = await received(peerConnection);
+  let before = await received(peerConnection);
+  while (!before.video?.framesDecoded || !before.audio?.packetsReceived) {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    before = await received(peerConnection);
+  }
   await new Promise((resolve) => setTimeout(resolve, milliseconds));
   const after = await received(peerConnection);
   return { pushed, before, after, history: publisher.history.entries.length };

@@ -6,7 +6,9 @@ import { inbound, launchBrowser, Tab } from './browser.mjs';
 import { Server } from './server.mjs';
 import { wait } from './wait.mjs';
 
-const TIMEOUT_MS = 90_000;
+const BODY_TIMEOUT_MS = 90_000;
+// Beyond the body's own limit, so that the clean-up always gets its turn.
+const TEST_TIMEOUT_MS = 120_000;
 const WATCH_MS = 10_000;
 /** "More than 250 frames in 10 s at 30 fps". */
 export const FRAMES_MIN = 250;
@@ -18,7 +20,7 @@ export const FRAMES_MIN = 250;
  * the scenario even if `body` did not look at them.
  */
 export function scenario(name, serverOptions, body) {
-  test(name, { timeout: TIMEOUT_MS }, async () => {
+  test(name, { timeout: TEST_TIMEOUT_MS }, async () => {
     const tabs = [];
     let server;
     let browser;
@@ -30,7 +32,7 @@ export function scenario(name, serverOptions, body) {
         tabs.push(tab);
         return tab;
       };
-      await body({ server, browser, open });
+      await within(BODY_TIMEOUT_MS, body({ server, browser, open }));
       for (const tab of tabs) assert.deepEqual(tab.errors, [], 'errors on the page');
     } catch (error) {
       await tell(server, tabs);
@@ -72,6 +74,18 @@ export function change(before, after, kind) {
   assert.ok(first, `the ${kind} stream was replaced meanwhile`);
   const counters = Object.entries(last).filter(([, value]) => typeof value === 'number');
   return Object.fromEntries(counters.map(([key, value]) => [key, value - (first[key] ?? 0)]));
+}
+
+async function within(milliseconds, work) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not done within ${milliseconds} ms`)), milliseconds);
+  });
+  try {
+    await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 async function tell(server, tabs) {

@@ -103,8 +103,5 @@ async function toRequest(incoming) {
 }
 
 // Node wants `duplex: 'half'` wherever a stream is a body; workerd, for which the proxy is written, does not.
-globalThis.Request = class extends Request {
-  constructor(input, init = {}) {
-    super(input, init.body ? { ...init, duplex: 'half' } : init);
-  }
-};
+const nodeFetch = globalThis.fetch;
+globalThis.fetch = (input, init) => nodeFetch(input, init?.body ? { ...init, duplex: 'half' } : init);
