@@ -177,6 +177,12 @@ impl Tracks {
     /// Feeds a leg from a publication from now on. One of another shard is asked for there, unless
     /// it is mirrored already.
     pub(crate) fn feed(&mut self, key: LegKey, source: PublicationId, out: &mut impl Outbox) {
+        // Another choice of layer only: a mirror that has no other leg must not be given back, or
+        // its cache would be lost, and with it what this leg may still ask for again.
+        let entry = self.legs.get(key);
+        if entry.is_some_and(|entry| entry.source == source && entry.track.is_some()) {
+            return;
+        }
         self.detach(key, out);
         let Some(entry) = self.legs.get_mut(key) else {
             return;
