@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use shared::counters::Gauge;
+use shared::counters::{DropReason, Gauge};
 use shared::id::{PublicationId, SessionId, ShardIndex, SubscriptionId};
 use shared::protocol::{
     Change, Codec, CodecMapping, Command, CommandError, Extension, ExtensionMapping, Fingerprint,
@@ -96,7 +96,7 @@ impl World {
             spec.ssrc.unwrap_or_else(|| rng.bits() as u32),
             rng.bits() as u32,
         );
-        let track = SubscribedTrack::new(id, kind, spec, ssrcs);
+        let track = SubscribedTrack::new(id, source, kind, spec, ssrcs);
         let parameters = subscribe_parameters(&track, source);
         self.clients[client].subscriptions.push(track);
         self.execute(client, vec![Change::Subscribe(Box::new(parameters))])
@@ -112,7 +112,11 @@ impl World {
         source: PublicationId,
         preferred_rid: Option<&str>,
     ) {
+        let now = self.now;
         let track = &mut self.clients[client].subscriptions[subscription];
+        if core::mem::replace(&mut track.source, source) != source {
+            track.changes.push(now);
+        }
         let change = Change::Resubscribe {
             number: track.id.number,
             source,
@@ -216,8 +220,24 @@ impl World {
         });
         let summaries = summaries.collect();
         check_lip_sync(&self.clients, &self.ledger, NTP_ORIGIN, &mut self.checker);
+        if !self.checker.faults.is_empty() {
+            // Every reason for a drop may explain a fault.
+            let drops = (0..self.shards())
+                .map(|shard| self.all_drops(shard))
+                .collect::<Vec<_>>();
+            self.checker
+                .fault(format!("drops of each shard: {drops:?}"));
+        }
         self.checker.assert_clean();
         summaries
+    }
+
+    /// What a shard dropped, and why.
+    pub fn all_drops(&self, shard: usize) -> Vec<(DropReason, u64)> {
+        let reasons = DropReason::ALL
+            .iter()
+            .map(|reason| (*reason, self.drops(shard, *reason)));
+        reasons.filter(|(_, count)| *count > 0).collect()
     }
 
     /// Closes all sessions that are still there; nothing may be left of them.

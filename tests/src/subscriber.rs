@@ -15,7 +15,7 @@ use rtcp::transport_feedbacks::transport_layer_nack::{
     TransportLayerNack, nack_pairs_from_sequence_numbers,
 };
 use rtp::packet::Packet;
-use shared::id::SubscriptionId;
+use shared::id::{PublicationId, SubscriptionId};
 use shared::protocol::MediaKind;
 use webrtc_util::marshal::Marshal;
 
@@ -108,6 +108,15 @@ pub struct SubscribedTrack {
     pub nacks: u64,
     /// Key frames that were asked for.
     pub keyframe_requests: u64,
+    /// What it is fed from.
+    pub source: PublicationId,
+    /// When it was fed from something else from then on. What was lost before such a change and not
+    /// repaired by then is not repaired any more: its source is forgotten.
+    pub changes: Vec<Timestamp>,
+    /// How often each missing number was asked for, and when last.
+    pub asked: BTreeMap<u64, (u32, Timestamp)>,
+    /// The number that came first; what was sent before it is not missed.
+    pub first: Option<u64>,
     highest: Option<u64>,
     missing: BTreeMap<u64, (Timestamp, u32)>,
     last_at: Option<Timestamp>,
@@ -119,6 +128,7 @@ impl SubscribedTrack {
     /// A track of which nothing came.
     pub fn new(
         id: SubscriptionId,
+        source: PublicationId,
         kind: MediaKind,
         spec: SubscriptionSpec,
         ssrcs: (u32, u32),
@@ -136,6 +146,10 @@ impl SubscribedTrack {
             duplicates: 0,
             nacks: 0,
             keyframe_requests: 0,
+            source,
+            changes: Vec::new(),
+            asked: BTreeMap::new(),
+            first: None,
             highest: None,
             missing: BTreeMap::new(),
             last_at: None,
@@ -257,6 +271,7 @@ impl SubscribedTrack {
         self.missing.remove(&index);
         let Some(highest) = self.highest else {
             self.highest = Some(index);
+            self.first = Some(index);
             return;
         };
         if index <= highest {
@@ -282,6 +297,7 @@ impl SubscribedTrack {
             if *next_at <= now && numbers.len() < 60 {
                 *tries += 1;
                 *next_at = now + RETRY;
+                self.asked.insert(*index, (*tries, now));
                 numbers.push(*index as u16);
             }
         }
@@ -358,15 +374,17 @@ impl SubscribedTrack {
 
     /// The numbers between the first and the last that came which did not.
     pub fn holes(&self) -> Vec<u64> {
-        let (Some((first, _)), Some((last, _))) = (
-            self.received.first_key_value(),
-            self.received.last_key_value(),
-        ) else {
+        let (Some(first), Some((last, _))) = (self.first, self.received.last_key_value()) else {
             return Vec::new();
         };
-        (*first..*last)
-            .filter(|index| !self.received.contains_key(index))
-            .collect()
+        let came = |index: &u64| self.received.contains_key(index) || self.padding.contains(index);
+        (first..*last).filter(|index| !came(index)).collect()
+    }
+
+    /// Whether its source was changed shortly before or after this.
+    pub fn is_near_a_change(&self, at: Timestamp) -> bool {
+        let near = |change: &Timestamp| at.since(*change).max(change.since(at)) < CHANGE_SETTLES;
+        self.changes.iter().any(near)
     }
 
     /// Packets of this encoding that came.
@@ -413,3 +431,5 @@ const TRIES_MAX: u32 = 12;
 const HOLE_MAX: u64 = 400;
 /// Without media for so long, a key frame is asked for.
 const STUCK: Duration = Duration::from_secs(1);
+/// After a change of source, and before it, repairs may be cut short.
+const CHANGE_SETTLES: Duration = Duration::from_millis(2_500);

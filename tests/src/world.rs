@@ -485,7 +485,11 @@ impl World {
         };
         let arrivals = self.down[client].send(self.now, bytes.len());
         if let Some((ssrc, index)) = media {
-            self.checker.down.entry((client, ssrc, index)).or_default().sent += 1;
+            self.checker
+                .down
+                .entry((client, ssrc, index))
+                .or_default()
+                .sent += 1;
         }
         for at in arrivals {
             let sent = Sent {

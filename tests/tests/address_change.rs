@@ -60,14 +60,21 @@ fn a_client_that_falls_silent_is_disconnected_and_comes_back() {
     let session = world.clients[subscriber].session;
     let count = |world: &World, state| {
         let event = Event::SessionChanged { session, state };
-        world.events.iter().filter(|(_, seen)| *seen == event).count()
+        world
+            .events
+            .iter()
+            .filter(|(_, seen)| *seen == event)
+            .count()
     };
     world.clients[subscriber].activity = Activity::Asleep;
     world.run_for_ms(18_000);
     assert_eq!(count(&world, TransportState::Disconnected), 1);
     let sent = world.checker.sent.packets;
     world.run_for_ms(2_000);
-    assert_eq!(world.checker.sent.packets, sent, "nothing is sent without consent");
+    assert_eq!(
+        world.checker.sent.packets, sent,
+        "nothing is sent without consent"
+    );
     world.clients[subscriber].activity = Activity::Awake;
     world.run_for_ms(5_000);
     assert_eq!(count(&world, TransportState::Connected), 2);
@@ -128,5 +135,8 @@ fn a_wrong_certificate_fails_the_session() {
     world.run_for_ms(3_000);
     assert!(!world.clients[client].server_is_ready);
     assert_eq!(world.counter(0, Counter::HandshakesFailed), 1);
-    assert_eq!(world.inspect(client).map(|report| report.state), Ok(TransportState::Failed));
+    assert_eq!(
+        world.inspect(client).map(|report| report.state),
+        Ok(TransportState::Failed)
+    );
 }

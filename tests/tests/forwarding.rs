@@ -44,8 +44,10 @@ fn every_protection_profile_works_in_either_dtls_role() {
             clients.push(world.join(0, options));
         }
     }
-    let tracks: Vec<_> =
-        clients.iter().map(|client| world.publish(*client, TrackSpec::video())).collect();
+    let tracks: Vec<_> = clients
+        .iter()
+        .map(|client| world.publish(*client, TrackSpec::video()))
+        .collect();
     for client in &clients {
         let own = world.clients[*client].session;
         for track in tracks.iter().filter(|track| track.session != own) {
@@ -68,7 +70,9 @@ fn one_publisher_reaches_many_subscribers_with_the_same_packets() {
     let mut world = World::new(WorldOptions::new(3));
     let publisher = world.join(0, ClientOptions::default());
     let video = world.publish(publisher, TrackSpec::video());
-    let subscribers: Vec<_> = (0..40).map(|_| world.join(0, ClientOptions::default())).collect();
+    let subscribers: Vec<_> = (0..40)
+        .map(|_| world.join(0, ClientOptions::default()))
+        .collect();
     for subscriber in &subscribers {
         world.subscribe(*subscriber, video, SubscriptionSpec::default());
     }
@@ -132,9 +136,15 @@ fn unannounced_ssrcs_are_bound_by_mid() {
     }
     world.run_for_ms(3_000);
     let summaries = world.settle(Completeness::Complete);
-    assert!(summaries[subscriber].iter().all(|leg| leg.packets > 200), "{summaries:?}");
+    assert!(
+        summaries[subscriber].iter().all(|leg| leg.packets > 200),
+        "{summaries:?}"
+    );
     for (number, leg) in (1..).zip(&world.clients[subscriber].subscriptions) {
-        let tracks = leg.received.values().map(|packet| packet.content.track & 0xff);
+        let tracks = leg
+            .received
+            .values()
+            .map(|packet| packet.content.track & 0xff);
         assert!(tracks.into_iter().all(|track| track == number));
     }
 }

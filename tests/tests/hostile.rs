@@ -78,7 +78,10 @@ fn forged_and_truncated_srtp_is_dropped() {
     let dropped = attack.dropped(DropReason::RtpUnauthenticated, |attack| {
         for number in 0..50 {
             let plain = attack.world.plain_packet(attack.target, 1_000 + number);
-            let mut sealed = attack.world.srtp_of(attack.publisher).protect_plain_rtp(&plain);
+            let mut sealed = attack
+                .world
+                .srtp_of(attack.publisher)
+                .protect_plain_rtp(&plain);
             // Bits of the header (where it stays readable), the payload and the tag.
             let at = [1, 2, 5, 9, 20, sealed.len() - 1][usize::from(number) % 6];
             sealed[at] ^= 0x01;
@@ -89,7 +92,10 @@ fn forged_and_truncated_srtp_is_dropped() {
     let dropped = attack.dropped(DropReason::RtpUnauthenticated, |attack| {
         for length in 12..40 {
             let plain = attack.world.plain_packet(attack.target, 2_000 + length);
-            let mut sealed = attack.world.srtp_of(attack.publisher).protect_plain_rtp(&plain);
+            let mut sealed = attack
+                .world
+                .srtp_of(attack.publisher)
+                .protect_plain_rtp(&plain);
             sealed.truncate(usize::from(length));
             attack.world.send(attack.publisher, sealed);
         }
@@ -102,7 +108,10 @@ fn forged_and_truncated_srtp_is_dropped() {
 fn replays_are_dropped() {
     let mut attack = Attack::new(2);
     let target = attack.world.plain_packet(attack.target, 1_000);
-    let sealed = attack.world.srtp_of(attack.publisher).protect_plain_rtp(&target);
+    let sealed = attack
+        .world
+        .srtp_of(attack.publisher)
+        .protect_plain_rtp(&target);
     let dropped = attack.dropped(DropReason::RtpReplayed, |attack| {
         for _ in 0..20 {
             attack.world.send(attack.publisher, sealed.clone());
@@ -165,7 +174,10 @@ fn extension_elements_that_lie_are_not_read() {
     for (number, element) in (3_000..).zip([0x1f, 0x4f, 0xff, 0x0f, 0x5e]) {
         let mut plain = attack.world.plain_packet(attack.target, number);
         plain[0] |= 0x10;
-        plain.splice(12..12, [0xbe, 0xde, 0, 1, element, element, element, element]);
+        plain.splice(
+            12..12,
+            [0xbe, 0xde, 0, 1, element, element, element, element],
+        );
         attack.world.send_rtp(attack.publisher, &plain);
     }
     attack.world.run_for_ms(50);
@@ -179,10 +191,16 @@ fn checks_without_the_password_are_dropped() {
     attack.world.clients[attack.subscriber].ice.nominates = Nominates::Yes;
     let remote: SocketAddr = ATTACKER.into();
     let dropped = attack.dropped(DropReason::StunUnauthenticated, |attack| {
-        let check = attack.world.check_of(attack.subscriber, "not the password, not at all");
+        let check = attack
+            .world
+            .check_of(attack.subscriber, "not the password, not at all");
         attack.world.inject(0, remote, check);
         // Without its FINGERPRINT, then without its MESSAGE-INTEGRITY.
-        let password = attack.world.clients[attack.subscriber].ice.server.password.clone();
+        let password = attack.world.clients[attack.subscriber]
+            .ice
+            .server
+            .password
+            .clone();
         let mut check = attack.world.check_of(attack.subscriber, &password);
         check.truncate(check.len() - 8 - 24);
         let length = (check.len() - 20) as u16;
@@ -191,7 +209,11 @@ fn checks_without_the_password_are_dropped() {
     });
     assert_eq!(dropped, 2);
     let dropped = attack.dropped(DropReason::StunUnknownUser, |attack| {
-        let before = attack.world.clients[attack.subscriber].ice.server.ufrag.clone();
+        let before = attack.world.clients[attack.subscriber]
+            .ice
+            .server
+            .ufrag
+            .clone();
         "nobody".clone_into(&mut attack.world.clients[attack.subscriber].ice.server.ufrag);
         let check = attack.world.check_of(attack.subscriber, "whatever");
         attack.world.clients[attack.subscriber].ice.server.ufrag = before;
@@ -212,7 +234,9 @@ fn checks_without_the_password_are_dropped() {
 fn dtls_from_an_address_that_ice_has_not_validated_is_dropped() {
     let mut attack = Attack::new(6);
     let dropped = attack.dropped(DropReason::UnknownAddress, |attack| {
-        attack.world.inject(0, ATTACKER.into(), vec![22, 0xfe, 0xfd, 3]);
+        attack
+            .world
+            .inject(0, ATTACKER.into(), vec![22, 0xfe, 0xfd, 3]);
         attack.world.inject(0, ATTACKER.into(), vec![63; 100]);
     });
     assert_eq!(dropped, 2);
@@ -273,11 +297,15 @@ fn a_storm_of_nacks_is_answered_within_bounds() {
     assert!(attack.world.drops(0, DropReason::RetransmissionBudget) > 7_000);
     // Numbers that were never used, and SSRCs of others.
     let dropped = attack.dropped(DropReason::RetransmissionMiss, |attack| {
-        attack.world.nack(attack.subscriber, ssrc, &[last.wrapping_add(20_000)]);
+        attack
+            .world
+            .nack(attack.subscriber, ssrc, &[last.wrapping_add(20_000)]);
     });
     assert_eq!(dropped, 1);
     let dropped = attack.dropped(DropReason::UnknownSsrc, |attack| {
-        attack.world.nack(attack.subscriber, 0xdead_beef, &[1, 2, 3]);
+        attack
+            .world
+            .nack(attack.subscriber, 0xdead_beef, &[1, 2, 3]);
     });
     assert_eq!(dropped, 3);
     attack.end();
@@ -294,7 +322,9 @@ fn a_storm_of_key_frame_requests_reaches_the_publisher_spaced() {
             sender_ssrc: 1,
             media_ssrc,
         };
-        attack.world.send_rtcp(attack.subscriber, &pli.marshal().unwrap());
+        attack
+            .world
+            .send_rtcp(attack.subscriber, &pli.marshal().unwrap());
         attack.world.run_for_ms(2);
     }
     attack.world.run_for_ms(1_000);
@@ -317,7 +347,11 @@ fn rtcp_garbage_is_dropped() {
         plain[1] = 200 + (plain[1] % 8);
         let words = rng.below(40) as u16;
         plain[2..4].copy_from_slice(&words.to_be_bytes());
-        let client = if rng.chance(0.5) { attack.publisher } else { attack.subscriber };
+        let client = if rng.chance(0.5) {
+            attack.publisher
+        } else {
+            attack.subscriber
+        };
         attack.world.send_rtcp(client, &plain);
         attack.world.run_for_ms(1);
     }
@@ -359,7 +393,11 @@ fn any_bytes_from_anywhere_are_counted_and_change_nothing() {
         let length = rng.below(120) as usize;
         let bytes: Vec<u8> = (0..length).map(|_| rng.bits() as u8).collect();
         let known = attack.world.clients[attack.publisher].address;
-        let remote = if rng.chance(0.5) { ATTACKER.into() } else { known };
+        let remote = if rng.chance(0.5) {
+            ATTACKER.into()
+        } else {
+            known
+        };
         attack.world.inject(0, remote, bytes);
         if rng.chance(0.05) {
             attack.world.run_for_ms(2);

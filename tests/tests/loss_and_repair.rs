@@ -38,7 +38,10 @@ fn losses_on_the_way_down_are_repaired_with_rtx() {
     world.down[subscriber].model = LinkModel::default();
     world.settle(Completeness::Complete);
     assert!(world.counter(0, Counter::RtpPacketsRetransmitted) > 80);
-    assert_eq!(world.checker.sent.repeats, 0, "with RTX every number is new");
+    assert_eq!(
+        world.checker.sent.repeats, 0,
+        "with RTX every number is new"
+    );
 }
 
 #[test]
@@ -79,7 +82,10 @@ fn losses_on_both_ways_with_jitter_and_reordering_are_repaired() {
     world.set_links(publisher, LinkModel::default());
     world.set_links(subscriber, LinkModel::default());
     world.settle(Completeness::Complete);
-    assert!(world.drops(0, DropReason::RtpReplayed) > 10, "the network repeats datagrams");
+    assert!(
+        world.drops(0, DropReason::RtpReplayed) > 10,
+        "the network repeats datagrams"
+    );
 }
 
 #[test]
@@ -108,7 +114,10 @@ fn without_repair_what_is_lost_stays_lost_and_nothing_else() {
     world.down[subscriber].model = LinkModel::losing(0.05);
     world.run_for_ms(10_000);
     let summaries = world.settle(Completeness::Accounted);
-    assert!(summaries[subscriber].iter().all(|leg| leg.holes > 10), "{summaries:?}");
+    assert!(
+        summaries[subscriber].iter().all(|leg| leg.holes > 10),
+        "{summaries:?}"
+    );
     assert_eq!(world.counter(0, Counter::NacksReceived), 0);
 }
 

@@ -27,7 +27,12 @@ fn a_panic_while_forwarding_ends_the_subscriber_it_was_about() {
     assert!(world.panic_at.is_none(), "it has happened");
     let reason = EndReason::InternalError;
     let ended = session.map(|session| Event::SessionEnded { session, reason });
-    assert!(world.events.iter().any(|(_, event)| Some(event) == ended.as_ref()));
+    assert!(
+        world
+            .events
+            .iter()
+            .any(|(_, event)| Some(event) == ended.as_ref())
+    );
     assert_eq!(world.inspect(unlucky), Err(CommandError::UnknownSession));
     assert_eq!(world.gauge(0, Gauge::Sessions), 3);
     assert_eq!(world.counter(0, Counter::SessionsFailed), 1);
@@ -37,7 +42,10 @@ fn a_panic_while_forwarding_ends_the_subscriber_it_was_about() {
         let leg = world.leg(subscriber, 0);
         assert!(leg.received.len() > 350, "{}", leg.received.len());
         let at = leg.received.values().map(|packet| packet.at).max();
-        assert!(at.is_some_and(|at| world.now.since(at).as_millis() < 200), "media goes on");
+        assert!(
+            at.is_some_and(|at| world.now.since(at).as_millis() < 200),
+            "media goes on"
+        );
     }
     // What the turn held when it was given up may be missing at those after the unlucky one, and is
     // asked for again like any loss.

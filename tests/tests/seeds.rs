@@ -4,8 +4,8 @@
 #![expect(clippy::print_stderr, reason = "the seed of a failure must be seen")]
 
 use std::panic::catch_unwind;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use tests::scenario::{self, Outcome};
@@ -17,15 +17,28 @@ fn random_scenarios_leave_every_checker_satisfied() {
         None => (0..number("JACKFIELD_SEEDS").unwrap_or(200)).collect(),
     };
     let outcomes = run(&seeds);
-    let failed: Vec<_> =
-        outcomes.iter().filter(|(_, outcome)| outcome.is_none()).map(|(seed, _)| seed).collect();
-    assert!(failed.is_empty(), "failed: run with JACKFIELD_SEED={failed:?}");
+    let failed: Vec<_> = outcomes
+        .iter()
+        .filter(|(_, outcome)| outcome.is_none())
+        .map(|(seed, _)| seed)
+        .collect();
+    assert!(
+        failed.is_empty(),
+        "failed: run with JACKFIELD_SEED={failed:?}"
+    );
     // A run in which nothing happens proves nothing.
     let sum = |of: fn(&Outcome) -> usize| {
-        outcomes.iter().filter_map(|(_, outcome)| outcome.as_ref()).map(of).sum::<usize>()
+        outcomes
+            .iter()
+            .filter_map(|(_, outcome)| outcome.as_ref())
+            .map(of)
+            .sum::<usize>()
     };
     let (packets, switches) = (sum(|of| of.packets), sum(|of| of.switches));
-    eprintln!("{} seeds, {packets} packets, {switches} switches", seeds.len());
+    eprintln!(
+        "{} seeds, {packets} packets, {switches} switches",
+        seeds.len()
+    );
     if seeds.len() >= 20 {
         assert!(packets > seeds.len() * 500, "{packets}");
         assert!(switches > seeds.len() / 2, "{switches}");

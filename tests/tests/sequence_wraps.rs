@@ -43,7 +43,10 @@ fn the_publishers_numbers_wrap_under_every_profile() {
         }
         world.run_for_ms(5_000);
         let summaries = world.settle(Completeness::Complete);
-        assert!(summaries[subscriber].iter().all(|leg| leg.packets > 180), "{summaries:?}");
+        assert!(
+            summaries[subscriber].iter().all(|leg| leg.packets > 180),
+            "{summaries:?}"
+        );
     }
 }
 
@@ -57,7 +60,11 @@ fn the_publishers_numbers_wrap_under_loss_and_reordering() {
         };
         let publisher = world.join_over(0, ClientOptions::default(), model);
         let subscriber = world.join_over(0, ClientOptions::default(), model);
-        let repair = if seed % 2 == 0 { Repair::Rtx } else { Repair::Plain };
+        let repair = if seed % 2 == 0 {
+            Repair::Rtx
+        } else {
+            Repair::Plain
+        };
         let spec = TrackSpec {
             first_sequence_number: Some(65_136),
             repair,
@@ -99,7 +106,10 @@ fn a_leg_that_changes_its_source_wraps_too() {
     let mut world = World::new(WorldOptions::new(21));
     let publisher = world.join(0, ClientOptions::default());
     let subscriber = world.join(0, ClientOptions::default());
-    let tracks = [world.publish(publisher, dense(65_000)), world.publish(publisher, dense(100))];
+    let tracks = [
+        world.publish(publisher, dense(65_000)),
+        world.publish(publisher, dense(100)),
+    ];
     world.subscribe(subscriber, tracks[0], SubscriptionSpec::default());
     world.run_for_ms(2_000);
     for turn in 0..18 {

@@ -96,7 +96,11 @@ fn a_layer_that_ceases_is_replaced_only_if_that_is_allowed() {
         world.track_mut(video).layers[0].flow = Flow::Running;
         world.run_for_ms(3_000);
         let last = world.leg(subscriber, 0).received.values().last();
-        assert_eq!(last.map(|packet| packet.content.layer), Some(0), "it is gone back to");
+        assert_eq!(
+            last.map(|packet| packet.content.layer),
+            Some(0),
+            "it is gone back to"
+        );
         world.settle(Completeness::Complete);
     }
 }
@@ -133,6 +137,10 @@ fn two_hundred_wishes_for_a_key_frame_are_one_request() {
     // Their clocks differ by up to 5 ms, and a request takes 40 ms to be answered.
     world.run_for_ms(400);
     assert_eq!(world.track(video).layers[1].keyframe_requests - before, 1);
-    assert_eq!(world.track(video).layers[0].keyframe_requests, 0, "nobody gets this one");
+    assert_eq!(
+        world.track(video).layers[0].keyframe_requests,
+        0,
+        "nobody gets this one"
+    );
     world.settle(Completeness::Complete);
 }

@@ -20,7 +20,10 @@ fn two_shards(seed: u64) -> World {
 #[test]
 fn media_crosses_shards_both_ways() {
     let mut world = two_shards(1);
-    let clients = [world.join(0, ClientOptions::default()), world.join(1, ClientOptions::default())];
+    let clients = [
+        world.join(0, ClientOptions::default()),
+        world.join(1, ClientOptions::default()),
+    ];
     for (own, other) in [(0, 1), (1, 0)] {
         for spec in [TrackSpec::audio(), TrackSpec::simulcast()] {
             let track = world.publish(clients[own], spec);
@@ -29,7 +32,10 @@ fn media_crosses_shards_both_ways() {
     }
     world.run_for_ms(5_000);
     let summaries = world.settle(Completeness::Complete);
-    assert!(summaries.iter().flatten().all(|leg| leg.packets > 200), "{summaries:?}");
+    assert!(
+        summaries.iter().flatten().all(|leg| leg.packets > 200),
+        "{summaries:?}"
+    );
     assert!(world.counter(0, Counter::RelayPacketsSent) > 0);
     world.close_all();
 }
@@ -93,7 +99,11 @@ fn a_mirror_ends_with_its_last_leg_and_with_its_publication() {
     assert_eq!(world.gauge(1, Gauge::Mirrors), 0);
     let sent = world.counter(0, Counter::RelayPacketsSent);
     world.run_for_ms(500);
-    assert_eq!(world.counter(0, Counter::RelayPacketsSent), sent, "nobody wants it any more");
+    assert_eq!(
+        world.counter(0, Counter::RelayPacketsSent),
+        sent,
+        "nobody wants it any more"
+    );
     world.subscribe(subscriber, audio, SubscriptionSpec::default());
     world.run_for_ms(500);
     world.unpublish(audio);

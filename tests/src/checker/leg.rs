@@ -1,5 +1,7 @@
 //! What one subscriber got of one subscription, looked at as a whole when all is over.
 
+use core::time::Duration;
+
 use dataplane_core::time::Timestamp;
 use shared::protocol::MediaKind;
 
@@ -44,16 +46,32 @@ pub fn check_leg(
         summary: LegSummary::default(),
     };
     leg.summary.packets = track.received.len();
-    leg.summary.holes = track.holes().len();
-    if completeness == Completeness::Complete && leg.summary.holes > 0 {
-        let holes = track.holes();
-        leg.fault(format!("{} holes, the first at {}", holes.len(), holes[0]));
+    let holes = track.holes();
+    leg.summary.holes = holes.len();
+    let near = |index: u64| track.received.get(&index);
+    // After a change of source, what was lost before it is not repaired any more.
+    let is_excused = |hole: &u64| {
+        let neighbours = (near(hole - 1), track.received.range(hole..).next());
+        let at = neighbours
+            .0
+            .map(|packet| packet.at)
+            .or(neighbours.1.map(|(_, next)| next.at));
+        at.is_some_and(|at| track.is_near_a_change(at))
+    };
+    if completeness == Completeness::Complete
+        && let Some(hole) = holes.iter().find(|hole| !is_excused(hole))
+    {
+        let (before, after) = (near(hole - 1), track.received.range(hole..).next());
+        let (fates, asked) = (leg.down(*hole), track.asked.get(hole));
+        leg.fault(format!(
+            "{} holes, of them {hole}: {fates:?}, asked {asked:?}, between {before:?} and {after:?}",
+            holes.len()
+        ));
     }
-    let packets: Vec<_> = track
-        .received
-        .iter()
-        .map(|(index, packet)| (*index, packet))
-        .collect();
+    // What comes after the first packet but belongs before it is a gift.
+    let first = track.first.unwrap_or_default();
+    let packets = track.received.range(first..);
+    let packets: Vec<_> = packets.map(|(index, packet)| (*index, packet)).collect();
     if let Some((index, first)) = packets.first() {
         leg.starts_with_keyframe(*index, first);
     }
@@ -97,8 +115,8 @@ impl Leg<'_> {
 
     /// The first packet of all, if none before it was lost on the way down.
     fn starts_with_keyframe(&mut self, index: u64, first: &Received) {
-        let before = index.checked_sub(1).map(|before| self.down(before));
-        let was_first = before.is_none_or(|fates| fates.sent == 0);
+        let key = |index| (self.client, self.track.ssrc, index);
+        let was_first = self.checker.down.range(key(0)..key(index)).next().is_none();
         if was_first && !self.starts_keyframe(first.content) {
             self.fault(format!("begins with {:?}", first.content));
         }
@@ -119,11 +137,28 @@ impl Leg<'_> {
             }
         }
         let (from, to) = (a.packet.content, b.packet.content);
-        if (from.track, from.layer) == (to.track, to.layer) {
+        if from.track == to.track
+            && [a, b]
+                .iter()
+                .any(|of| self.track.is_near_a_change(of.packet.at))
+        {
+            self.there_and_back(a, b);
+        } else if (from.track, from.layer) == (to.track, to.layer) {
             self.same_source(a, b);
         } else {
             self.summary.switches += 1;
             self.switch(a, b);
+        }
+    }
+
+    /// To another source and back again before anything of it came: only time must not go back.
+    fn there_and_back(&mut self, a: Known<'_>, b: Known<'_>) {
+        let ticks = b.packet.timestamp.wrapping_sub(a.packet.timestamp) as i32;
+        if ticks < 0 {
+            self.fault(format!(
+                "time goes back by {ticks} ticks at {:?}",
+                b.packet.content
+            ));
         }
     }
 
@@ -181,7 +216,14 @@ impl Leg<'_> {
             let out = a.index + (index - a.published.index);
             let down = self.down(out);
             let lost_on_the_way_down = one_to_one && down.sent > 0 && down.arrived == 0;
-            let came_up_in_time = up.first_arrival.is_some_and(|at| self.is_in_time(a, b, at));
+            let captured_at = self
+                .ledger
+                .get(content)
+                .expect("from the ledger")
+                .captured_at;
+            let came_up_in_time = up
+                .first_arrival
+                .is_some_and(|at| self.is_in_time(a, b, at) && at.since(captured_at) < REPAIRS_END);
             if came_up_in_time && one_to_one && !lost_on_the_way_down {
                 self.fault(format!(
                     "{content:?} arrived ({up:?}) and was not sent ({down:?})"
@@ -240,7 +282,11 @@ impl Leg<'_> {
     }
 
     fn no_content_twice(&mut self, packets: &[(u64, &Received)]) {
-        let mut contents: Vec<_> = packets.iter().map(|(_, packet)| packet.content).collect();
+        // Back at a source that it had before, a leg may begin a little before where it was.
+        let settled = packets
+            .iter()
+            .filter(|(_, packet)| !self.track.is_near_a_change(packet.at));
+        let mut contents: Vec<_> = settled.map(|(_, packet)| packet.content).collect();
         contents.sort_unstable();
         for pair in contents.windows(2) {
             if pair[0] == pair[1] {
@@ -266,3 +312,7 @@ impl Leg<'_> {
 /// How far the timestamps of a switch may be from the truth: before sender reports have come,
 /// times of arrival are all that is known.
 const SWITCH_TOLERANCE_SECONDS: f64 = 0.5;
+
+/// Later than this, a repair may find that the cache has gone on: that of audio holds little more
+/// than a second.
+const REPAIRS_END: Duration = Duration::from_millis(800);

@@ -167,7 +167,8 @@ impl Leg {
     ///
     /// # Errors
     /// [`DropReason::LayerNotSelected`], [`DropReason::AwaitingKeyframe`],
-    /// [`DropReason::CodecNotMapped`], or [`DropReason::PaddingOnly`]: the hole that such a packet
+    /// [`DropReason::CodecNotMapped`], [`DropReason::TooLate`] for a packet from before the leg's
+    /// beginning, or [`DropReason::PaddingOnly`]: the hole that such a packet
     /// would leave is closed.
     pub(crate) fn forward(
         &mut self,
@@ -207,6 +208,12 @@ impl Leg {
     ) -> Result<Rewritten, DropReason> {
         if self.target != Some(source.layer) {
             return Err(DropReason::LayerNotSelected);
+        }
+        // Before the start of what is being forwarded, or in a gap that was cut down: to start with
+        // it would be to go back in time. With audio, where one can start with any packet, all
+        // that follows would be sent twice.
+        if self.rewriter.source() == Some(source) {
+            return Err(DropReason::TooLate);
         }
         if !packet.keyframe {
             // The layer that is forwarded goes on as another stream.

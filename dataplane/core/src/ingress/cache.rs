@@ -6,7 +6,6 @@ use shared::protocol::{Codec, Extension, MediaKind};
 
 use crate::relay::Formats;
 use crate::rtp::payload::{starts_keyframe, vp8};
-use crate::rtp::seq::nearest;
 use crate::rtp::{RtpError, RtpHeader};
 use crate::time::{NtpTime, Timestamp};
 
@@ -50,28 +49,41 @@ pub(crate) struct Vp8Position {
 }
 
 impl Vp8Position {
-    /// Widens a picture id of 7 bits to the one nearest to `newest`, which it then moves.
-    pub(crate) fn widen(&mut self, newest: &mut Option<u16>) {
+    /// Widens a picture id of 7 bits, given that of the newest frame. A packet that comes in order
+    /// is of that frame or of one up to 127 later. A late one is of that frame or an earlier one,
+    /// or, where a packet without a picture has overtaken it, of one a little later.
+    pub(crate) fn widen(&mut self, order: Order, newest: &mut Option<u16>) {
         let Some(own) = self.descriptor.picture_id else {
             return;
         };
-        if !self.descriptor.picture_id_is_long
-            && let Some(newest) = *newest
-        {
-            let reference = u64::from(newest) + PICTURE_ID_CYCLE;
-            let nearest = nearest::<7>(reference, u64::from(own)) % PICTURE_ID_CYCLE;
-            self.picture_id = u16::try_from(nearest).unwrap_or_default();
+        let mut is_newest = true;
+        if let Some(newest) = *newest {
+            let ahead = own.wrapping_sub(newest) & SHORT_MASK;
+            let is_behind = order == Order::Late && (ahead == 0 || ahead > LATE_AHEAD_MAX);
+            if !self.descriptor.picture_id_is_long {
+                let widened = newest.wrapping_add(ahead);
+                let cycle = if is_behind && ahead > 0 {
+                    SHORT_MASK + 1
+                } else {
+                    0
+                };
+                self.picture_id = widened.wrapping_sub(cycle) & LONG_MASK;
+            }
+            is_newest = !is_behind;
         }
-        if newest.is_none_or(|newest| is_newer_picture(self.picture_id, newest)) {
+        if is_newest {
             *newest = Some(self.picture_id);
         }
     }
 }
 
-/// Whether the picture id `a` comes after `b`, both modulo 2^15.
-pub(crate) fn is_newer_picture(a: u16, b: u16) -> bool {
-    let ahead = a.wrapping_sub(b) & 0x7fff;
-    ahead != 0 && ahead < 0x4000
+/// How a packet comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// After all that were sent before it, as far as those came at all.
+    InOrder,
+    /// After one that was sent after it.
+    Late,
 }
 
 impl PacketInfo {
@@ -370,7 +382,12 @@ impl ExtensionData {
 }
 
 /// Picture ids of VP8 count modulo this (RFC 7741 §4.2).
-const PICTURE_ID_CYCLE: u64 = 1 << 15;
+/// Picture ids have 7 or 15 bits (RFC 7741 §4.2).
+const SHORT_MASK: u16 = 0x7f;
+const LONG_MASK: u16 = 0x7fff;
+
+/// Frames that padding may have overtaken.
+const LATE_AHEAD_MAX: u16 = 3;
 
 /// P: padding follows the payload (RFC 3550 §5.1).
 const PADDING_BIT: u8 = 0x20;
@@ -563,27 +580,30 @@ mod tests {
     #[test]
     fn picture_ids_of_7_bits_are_widened_across_their_wraps() {
         let mut newest = None;
-        let mut widen = |id: u16| {
+        let mut widen = |id: u16, order| {
             let mut position = position(Vp8::frame(id).short());
-            position.widen(&mut newest);
+            position.widen(order, &mut newest);
             position.picture_id
         };
-        let ids: Vec<u16> = [126, 127, 0, 1, 127, 100]
-            .into_iter()
-            .map(&mut widen)
-            .collect();
-        // 127 is late; 100 is nearer behind than ahead.
-        assert_eq!(ids, [126, 127, 128, 129, 127, 100]);
+        let ids = [126, 127, 0, 1].map(|id| widen(id, Order::InOrder));
+        assert_eq!(ids, [126, 127, 128, 129]);
+        // Late ones, however late, change nothing for what follows.
+        let ids = [127, 100, 3].map(|id| widen(id, Order::Late));
+        assert_eq!(ids, [127, 100, 3]);
         for id in 130..600 {
-            assert_eq!(widen(id), id);
+            assert_eq!(widen(id, Order::InOrder), id);
         }
+        // After a loss of a hundred frames too, and where padding has overtaken a frame.
+        assert_eq!(widen(700, Order::InOrder), 700);
+        assert_eq!(widen(701, Order::Late), 701);
+        assert_eq!(widen(702, Order::InOrder), 702);
     }
 
     #[test]
     fn picture_ids_of_15_bits_stay_as_they_are() {
         let mut newest = Some(20_000);
         let mut position = position(Vp8::frame(5));
-        position.widen(&mut newest);
+        position.widen(Order::InOrder, &mut newest);
         assert_eq!(position.picture_id, 5);
     }
 }

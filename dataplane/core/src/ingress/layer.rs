@@ -6,7 +6,7 @@ use shared::counters::DropReason;
 use shared::protocol::{MediaKind, Rid};
 
 use super::Accepted;
-use super::cache::{CachedPacket, PacketCache, PacketInfo};
+use super::cache::{CachedPacket, Order, PacketCache, PacketInfo};
 use super::keyframe::{KeyframeMethod, KeyframeRequester};
 use super::nack::{Gap, MissingPackets};
 use super::report::{ClockMapping, Reception};
@@ -275,7 +275,12 @@ impl Layer {
             .mapping
             .map(|mapping| mapping.ntp_of(info.timestamp, rate));
         if let Some(vp8) = &mut info.vp8 {
-            vp8.widen(&mut self.picture_id);
+            let order = if self.highest.is_none_or(|highest| sequence_number > highest) {
+                Order::InOrder
+            } else {
+                Order::Late
+            };
+            vp8.widen(order, &mut self.picture_id);
         }
         info
     }
