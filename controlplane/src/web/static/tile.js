@@ -13,6 +13,7 @@ export class Tile {
   #video;
   #values = new Map();
   #history = [];
+  #silent;
   #layer;
 
   /** `onLayer(rid)` is called when a person chooses a layer; without it there is no choice. */
@@ -21,7 +22,8 @@ export class Tile {
     // Not `cloneNode`: a template belongs to a document in which no video plays.
     this.element = document.importNode(template.content.firstElementChild, true);
     this.#video = this.element.querySelector('video');
-    this.#video.muted = own;
+    // One's own sound would come back as an echo.
+    this.#silent = own;
     this.element.classList.toggle('own', own);
     this.element.classList.toggle('mirrored', mirrored);
     const shown = name || (own ? 'You' : 'Guest');
@@ -34,14 +36,22 @@ export class Tile {
     if (onLayer) this.#fillLayers(onLayer);
   }
 
-  /** Shows a stream. Resolves to `false` when the browser wants a click before it plays sound. */
+  /**
+   * Shows a stream. Resolves to `false` when the browser wants a click before it plays sound: then
+   * the picture plays alone.
+   */
   async play(stream) {
     if (this.#video.srcObject !== stream) this.#video.srcObject = stream;
+    this.#video.muted = this.#silent;
     try {
       await this.#video.play();
       return true;
     } catch (error) {
-      return error.name !== 'NotAllowedError';
+      if (error.name !== 'NotAllowedError') return true;
+      this.#video.muted = true;
+      // A picture without sound needs no click; if even that fails, the words above it say so.
+      await this.#video.play().catch(() => {});
+      return false;
     }
   }
 
