@@ -31,7 +31,9 @@ for (const codec of ['VP8', 'H264']) {
     // An undecodable frame makes the browser ask for a key frame: no question, no error.
     assert.equal(video.pliCount, 0, 'the decoder asked for a key frame');
     assert.equal(video.packetsLost, 0);
-    assert.ok(video.framesDropped <= switches.length, `${video.framesDropped} frames dropped`);
+    assert.ok(video.framesReceived - video.framesDecoded - video.framesDropped <= 3, 'frames that were never decoded');
+    // Chromium drops what it had no time to draw.
+    assert.ok(video.framesDropped <= video.framesReceived / 6, `${video.framesDropped} of ${video.framesReceived} frames dropped`);
     assert.ok(video.freezeCount <= 1, `${video.freezeCount} freezes in ${switches.length} switches`);
     assert.ok(video.keyFramesDecoded >= switches.length, 'a switch without a key frame');
     // One question per switch, and as many again for layers that Chromium restarts by itself.
