@@ -14,6 +14,7 @@ export class Tile {
   #values = new Map();
   #history = [];
   #silent;
+  #waitsForClick = false;
   #layer;
 
   /** `onLayer(rid)` is called when a person chooses a layer; without it there is no choice. */
@@ -42,12 +43,16 @@ export class Tile {
    */
   async play(stream) {
     if (this.#video.srcObject !== stream) this.#video.srcObject = stream;
+    // To ask again without a click would stop the picture for a moment, and to no avail.
+    else if (this.#waitsForClick && !navigator.userActivation.hasBeenActive) return false;
     this.#video.muted = this.#silent;
     try {
       await this.#video.play();
+      this.#waitsForClick = false;
       return true;
     } catch (error) {
       if (error.name !== 'NotAllowedError') return true;
+      this.#waitsForClick = true;
       this.#video.muted = true;
       // A picture without sound needs no click; if even that fails, the words above it say so.
       await this.#video.play().catch(() => {});
