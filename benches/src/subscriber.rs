@@ -12,6 +12,7 @@ use rtcp::transport_feedbacks::transport_layer_nack::{
     TransportLayerNack, nack_pairs_from_sequence_numbers,
 };
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use webrtc_util::marshal::{MarshalSize, Unmarshal};
 
@@ -138,7 +139,7 @@ impl Subscriber {
         let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
         let mut repair = interval(REPAIR_INTERVAL);
         repair.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut ticks = 0_u32;
+        let mut due = Due::at(Instant::now());
         while !*stop.borrow() {
             tokio::select! {
                 readable = socket.readable() => {
@@ -149,18 +150,10 @@ impl Subscriber {
                         received += 1;
                     }
                     shared.received.fetch_add(received, Ordering::Relaxed);
+                    // A peer with much to read must not keep the others from their reports.
+                    yield_now().await;
                 }
-                _ = repair.tick() => {
-                    ticks += 1;
-                    self.repair()?;
-                    if ticks.is_multiple_of(KEY_FRAME_TICKS) {
-                        self.ask_for_key_frames()?;
-                    }
-                    if ticks.is_multiple_of(REPORT_TICKS) {
-                        self.report()?;
-                        self.peer.keep_alive()?;
-                    }
-                }
+                _ = repair.tick() => self.work_by_time(&mut due)?,
                 _ = stop.changed() => {}
             }
         }
@@ -169,6 +162,23 @@ impl Subscriber {
         let result = self.result(&sent, socket_drops);
         self.peer.close().await;
         Ok(result)
+    }
+
+    /// By the clock, not by ticks: an overloaded peer skips ticks, and must still be heard of.
+    fn work_by_time(&mut self, due: &mut Due) -> Result<(), LoadError> {
+        let now = Instant::now();
+        let rounds = self.joined_at.elapsed().as_millis() / REPAIR_INTERVAL.as_millis();
+        self.repair(u32::try_from(rounds).unwrap_or(u32::MAX))?;
+        if now >= due.key_frames {
+            due.key_frames = now + KEY_FRAME_INTERVAL;
+            self.ask_for_key_frames()?;
+        }
+        if now >= due.report {
+            due.report = now + REPORT_INTERVAL;
+            self.report()?;
+            self.peer.keep_alive()?;
+        }
+        Ok(())
     }
 
     fn handle(&mut self, datagram: &[u8], shared: &Shared) {
@@ -318,7 +328,7 @@ impl Subscriber {
         self.peer.send_rtcp(&[Box::new(report)])
     }
 
-    fn repair(&mut self) -> Result<(), LoadError> {
+    fn repair(&mut self, round: u32) -> Result<(), LoadError> {
         if self.retransmission == Retransmission::None {
             return Ok(());
         }
@@ -327,7 +337,7 @@ impl Subscriber {
             .iter_mut()
             .filter(|track| track.kind == Kind::Video)
         {
-            let numbers = track.take_missing();
+            let numbers = track.take_missing(round);
             if numbers.is_empty() {
                 continue;
             }
@@ -382,16 +392,30 @@ impl Subscriber {
     }
 }
 
+/// When to do what is done by time.
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    key_frames: Instant,
+    report: Instant,
+}
+
+impl Due {
+    /// Everything an interval after `now`.
+    fn at(now: Instant) -> Self {
+        Self {
+            key_frames: now + KEY_FRAME_INTERVAL,
+            report: now + REPORT_INTERVAL,
+        }
+    }
+}
+
 /// Subscribers send no media, so any SSRC serves for their RTCP.
 const OUR_SSRC: u32 = 1;
 
 /// Datagrams that are taken before other peers of the thread get their turn.
-const BATCH_MAX: u64 = 64;
+const BATCH_MAX: u64 = 32;
 
 const REPAIR_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Half a second.
-const KEY_FRAME_TICKS: u32 = 25;
-
-/// A second.
-const REPORT_TICKS: u32 = 50;
+const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(500);
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);

@@ -24,7 +24,7 @@ pub struct ReceivedTrack {
     number_offset: Option<u64>,
     /// RTP timestamp minus the publisher's.
     timestamp_offset: Option<u32>,
-    missing: BTreeMap<u64, u32>,
+    missing: BTreeMap<u64, Wanted>,
 }
 
 /// Packets of a track, or of many.
@@ -121,7 +121,8 @@ impl ReceivedTrack {
         self.missing.remove(&extended);
         if extended > self.highest {
             let gap = (self.highest + 1..extended).rev().take(MISSING_MAX);
-            self.missing.extend(gap.map(|number| (number, 0)));
+            self.missing
+                .extend(gap.map(|number| (number, Wanted::default())));
             self.highest = extended;
         } else if extended < self.highest {
             self.counts.reordered += 1;
@@ -183,11 +184,19 @@ impl ReceivedTrack {
         u32::try_from((self.highest - (1 << 16)) % (1 << 32)).unwrap_or_default()
     }
 
-    /// The sequence numbers to ask for again now: each at most [`NACK_TRIES`] times.
-    pub fn take_missing(&mut self) -> Vec<u16> {
-        self.missing.retain(|_, tries| *tries < NACK_TRIES);
-        let numbers = self.missing.iter_mut().map(|(number, tries)| {
-            *tries += 1;
+    /// The sequence numbers to ask for again in this round; rounds count up, each is called once.
+    /// A number comes up at most [`NACK_TRIES`] times, every [`NACK_ROUNDS`] rounds.
+    pub fn take_missing(&mut self, round: u32) -> Vec<u16> {
+        self.missing.retain(|_, wanted| wanted.tries < NACK_TRIES);
+        let due = self
+            .missing
+            .iter_mut()
+            .filter(|(_, wanted)| wanted.next_round <= round);
+        let numbers = due.take(NACKS_MAX).map(|(number, wanted)| {
+            *wanted = Wanted {
+                tries: wanted.tries + 1,
+                next_round: round + NACK_ROUNDS,
+            };
             let [.., high, low] = number.to_be_bytes();
             u16::from_be_bytes([high, low])
         });
@@ -228,11 +237,24 @@ impl ReceivedTrack {
     }
 }
 
+/// A packet that is missing.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wanted {
+    tries: u32,
+    next_round: u32,
+}
+
 /// Missing packets that are remembered of one gap.
 const MISSING_MAX: usize = 512;
 
 /// Times that a packet is asked for again.
 const NACK_TRIES: u32 = 10;
+
+/// Rounds between two tries: longer than a round trip.
+const NACK_ROUNDS: u32 = 5;
+
+/// Numbers that one round asks for.
+const NACKS_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -336,13 +358,21 @@ mod tests {
     }
 
     #[test]
-    fn missing_packets_are_asked_for_ten_times_at_most() {
+    fn missing_packets_are_asked_for_every_five_rounds_and_ten_times_at_most() {
         let mut track = audio(&[10, 13]);
-        for _ in 0..NACK_TRIES {
-            assert_eq!(track.take_missing(), [11, 12]);
+        let asked: Vec<_> = (0..100).map(|round| track.take_missing(round)).collect();
+        for (round, numbers) in asked.iter().enumerate() {
+            let expected: &[u16] = if round < 50 && round % 5 == 0 {
+                &[11, 12]
+            } else {
+                &[]
+            };
+            assert_eq!(numbers, expected, "round {round}");
         }
-        assert!(track.take_missing().is_empty());
-        let mut track = audio(&[10, 13, 12]);
-        assert_eq!(track.take_missing(), [11]);
+    }
+
+    #[test]
+    fn a_packet_that_came_after_all_is_not_asked_for() {
+        assert_eq!(audio(&[10, 13, 12]).take_missing(0), [11]);
     }
 }
