@@ -58,6 +58,7 @@ enum Failure {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    choose_tls_provider();
     let result = match cli.command {
         None => serve(cli.serve),
         Some(Subcommands::Serve(flags)) => serve(flags),
@@ -73,6 +74,13 @@ fn main() -> ExitCode {
             failure.exit_code()
         }
     }
+}
+
+/// Two of our dependencies bring a provider of cryptography each to rustls, which then takes neither
+/// by itself and panics: for HTTPS in the control plane, for DTLS by webrtc-rs in the data plane.
+fn choose_tls_provider() {
+    // It fails only where one was chosen already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
 fn serve(flags: ServeFlags) -> Result<(), Failure> {

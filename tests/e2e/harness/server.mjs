@@ -1,11 +1,12 @@
 // The built `jackfield`, as an operator would start it, with everything it leaves behind cleaned up.
 
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import dgram from 'node:dgram';
 import fs from 'node:fs/promises';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { until, wait } from './wait.mjs';
 
 const BINARY = process.env.E2E_SERVER;
@@ -24,13 +25,13 @@ export class Server {
   #child = null;
   #output = '';
 
-  /** `shards` cores, `dtls` engine; `mediaIp` as `--media-ip` takes it. */
-  static async start({ shards = 1, dtls = 'dimpl', mediaIp = '127.0.0.1' } = {}) {
+  /** `shards` cores, `dtls` engine; `mediaIp` as `--media-ip` takes it; `tls`: HTTPS, with a certificate of its own. */
+  static async start({ shards = 1, dtls = 'dimpl', mediaIp = '127.0.0.1', tls = false } = {}) {
     if (!BINARY) throw new Error('E2E_SERVER must name the built server');
     const directory = await fs.mkdtemp(path.join(os.tmpdir(), 'jackfield-e2e-'));
     const http = await freeTcpPort();
     const media = await freeUdpPorts(shards);
-    const server = new Server(directory, http, [
+    const server = new Server(directory, `${tls ? 'https' : 'http'}://127.0.0.1:${http}`, [
       'serve',
       '--http', `127.0.0.1:${http}`,
       '--media-ip', mediaIp,
@@ -39,6 +40,7 @@ export class Server {
       '--dtls', dtls,
       '--data-dir', directory,
       '--app', `${APP}:${SECRET}`,
+      ...(tls ? await certificateArguments(directory) : []),
     ]);
     try {
       await server.launch();
@@ -49,10 +51,10 @@ export class Server {
     return server;
   }
 
-  constructor(directory, port, args) {
+  constructor(directory, origin, args) {
     this.#directory = directory;
     this.#arguments = args;
-    this.origin = `http://127.0.0.1:${port}`;
+    this.origin = origin;
   }
 
   /** Everything that the server has printed. */
@@ -160,6 +162,17 @@ export class Server {
 // The server takes `JACKFIELD_*` for settings; those of whoever runs the tests are none of them.
 function environment() {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('JACKFIELD_')));
+}
+
+// A certificate that nobody but this test trusts.
+async function certificateArguments(directory) {
+  const certificate = path.join(directory, 'certificate.pem');
+  const key = path.join(directory, 'key.pem');
+  await promisify(execFile)('openssl', [
+    'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2',
+    '-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', certificate,
+  ]);
+  return ['--tls-cert', certificate, '--tls-key', key];
 }
 
 function exit(child) {
