@@ -35,6 +35,9 @@ impl Identity {
     ///
     /// [`LoadError::Dtls`] if there is no randomness.
     pub fn generate() -> Result<Self, LoadError> {
+        // `dtls` asks rustls for the one provider that was compiled in. Built together with the
+        // server there are two, so the process must name one; a second call changes nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let certificate = Certificate::generate_self_signed(vec!["load".to_owned()])
             .map_err(|error| LoadError::Dtls(error.to_string()))?;
         let der = certificate
