@@ -19,7 +19,6 @@
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
-    clippy::cast_sign_loss,
     reason = "a harness fails by panicking, and its numbers are its own"
 )]
 

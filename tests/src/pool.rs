@@ -116,11 +116,11 @@ impl Pool {
     }
 
     /// Takes what a shard hands over.
-    pub fn input(&mut self, id: HandshakeId, input: HandshakeInput<'_>) -> Vec<Due> {
+    pub fn input(&mut self, id: HandshakeId, input: &HandshakeInput<'_>) -> Vec<Due> {
         match input {
             HandshakeInput::Start { role, fingerprints } => {
                 let association = Association {
-                    role,
+                    role: *role,
                     fingerprints: fingerprints.to_vec(),
                     material: self.rng.bytes::<MATERIAL_BYTES>().to_vec(),
                     done: false,

@@ -45,6 +45,8 @@ pub struct TrackSpec {
     pub interval: Duration,
     /// Packets of an ordinary frame of the best layer.
     pub packets_per_frame: u16,
+    /// Bytes of a payload, at least.
+    pub body_len_min: usize,
     /// Bytes of a payload, at most.
     pub body_len_max: usize,
     /// Of the first packet of each layer; random, in its lower half, if none is given.
@@ -93,6 +95,7 @@ impl TrackSpec {
             keyframe_requests: KeyframeRequests::Pli,
             interval: Duration::from_millis(20),
             packets_per_frame: 1,
+            body_len_min: BODY_BYTES_MIN,
             body_len_max: 120,
             first_sequence_number: None,
             probes: 0.0,
@@ -313,7 +316,7 @@ impl PublishedTrack {
                     let frame = self.frame(layer, captured_at);
                     for (content, published) in frame {
                         ledger.publish(content, published);
-                        self.send(layer, content, &published, srtp, transport, out);
+                        self.send(layer, (content, &published), srtp, transport, out);
                     }
                     if self.rng.chance(self.spec.probes) {
                         self.probe(layer, captured_at, srtp, transport, out);
@@ -353,7 +356,7 @@ impl PublishedTrack {
             };
             let body_len = self
                 .rng
-                .between(BODY_BYTES_MIN as u64, spec.body_len_max as u64);
+                .between(spec.body_len_min as u64, spec.body_len_max as u64);
             let published = Published {
                 kind: spec.kind,
                 body_len: body_len as usize,
@@ -375,8 +378,7 @@ impl PublishedTrack {
     fn send(
         &mut self,
         layer: usize,
-        content: Content,
-        published: &Published,
+        (content, published): (Content, &Published),
         srtp: &mut ClientSrtp,
         transport: &mut TransportSequence,
         out: &mut Vec<Outgoing>,
@@ -468,7 +470,6 @@ impl PublishedTrack {
     /// the server did.
     pub fn feedback(
         &mut self,
-        _now: Timestamp,
         sent_at: Timestamp,
         packet: &dyn Any,
         (srtp, transport): (&mut ClientSrtp, &mut TransportSequence),
@@ -523,7 +524,7 @@ impl PublishedLayer {
             keyframe_requests: 0,
             nacks: 0,
             rid,
-            next_index: u64::from(first.unwrap_or((rng.bits() & 0x7fff) as u16)),
+            next_index: u64::from(first.unwrap_or_else(|| (rng.bits() & 0x7fff) as u16)),
             rtx_next: (rng.bits() & 0x7fff) as u16,
             timestamp_offset: rng.bits() as u32,
             frame: 0,
@@ -677,7 +678,7 @@ pub fn nearest(reference: u64, number: u16) -> u64 {
     let ahead = i64::from((number.wrapping_sub(reference as u16)) as i16);
     reference
         .checked_add_signed(ahead)
-        .unwrap_or(u64::from(number))
+        .unwrap_or_else(|| u64::from(number))
 }
 
 /// The mid of a publication.

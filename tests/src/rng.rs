@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-/// Sebastiano Vigna's SplitMix64.
+/// Sebastiano Vigna's `SplitMix64`.
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 

@@ -177,7 +177,9 @@ impl World {
         let command = Command::InspectSession { session };
         match self.command(session.shard().as_usize(), &command)? {
             Reply::Session(report) => Ok(*report),
-            other => panic!("InspectSession was answered with {other:?}"),
+            other @ (Reply::Done | Reply::Sessions { .. }) => {
+                panic!("InspectSession was answered with {other:?}")
+            }
         }
     }
 

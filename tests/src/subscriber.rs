@@ -182,7 +182,7 @@ impl SubscribedTrack {
         }
         let index = self
             .highest
-            .map_or(u64::from(number), |highest| nearest(highest, number));
+            .map_or_else(|| u64::from(number), |highest| nearest(highest, number));
         if packet.payload.is_empty() {
             self.padding.insert(index);
             self.follow(now, index);

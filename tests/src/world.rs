@@ -98,6 +98,7 @@ struct Host {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are few of them at a time")]
 enum Happening {
     AtShard(usize, Path, Vec<u8>),
     AtClient(usize, Sent),
@@ -307,7 +308,7 @@ impl World {
             }
             Happening::PoolAnswers(shard, id, output) => {
                 self.call(shard, |shard, now, out| {
-                    shard.handle_handshake(now, id, output, out)
+                    shard.handle_handshake(now, id, output, out);
                 });
             }
             Happening::PoolRepeats(shard, id) => {
@@ -320,7 +321,7 @@ impl World {
             Happening::AtClient(client, sent) => self.arrive(client, &sent),
             Happening::Tick(client) => {
                 self.with_client(client, |client, now, around, out| {
-                    client.tick(now, around, out)
+                    client.tick(now, around, out);
                 });
                 self.schedule(self.now + TICK, Happening::Tick(client));
             }
@@ -344,7 +345,7 @@ impl World {
             let before = self.accounted(shard);
             let kind = bytes.first_chunk::<2>().copied().unwrap_or_default();
             self.call(shard, |shard, now, out| {
-                shard.handle_datagram(now, path, &mut bytes, out)
+                shard.handle_datagram(now, path, &mut bytes, out);
             });
             self.check_accounted(shard, kind, before);
         }
@@ -608,7 +609,7 @@ impl Outbox for Collected {
             self.started.push(id);
         }
         let pool = self.pool.as_mut().unwrap();
-        let answers = pool.input(id, input);
+        let answers = pool.input(id, &input);
         self.answers.extend(
             answers
                 .into_iter()

@@ -1,5 +1,4 @@
 //! Clients move, fall silent, come back, and restart ICE.
-#![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use core::time::Duration;
 

@@ -1,9 +1,5 @@
 //! What the control plane asks for is done as a whole, or refused and nothing is changed.
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use shared::counters::Gauge;
 use shared::id::{PublicationId, SessionId, ShardIndex, SubscriptionId};

@@ -1,5 +1,4 @@
 //! Media goes from one client to others, whole and in order.
-#![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use core::time::Duration;
 

@@ -1,5 +1,8 @@
 //! What a network loses is asked for again, on both sides, and comes.
-#![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "the lower 16 bits are the number"
+)]
 
 use core::time::Duration;
 
@@ -8,7 +11,7 @@ use tests::World;
 use tests::checker::Completeness;
 use tests::network::{Bottleneck, Burst, LinkModel, LinkState};
 use tests::peer::ClientOptions;
-use tests::publisher::{Repair, TrackSpec};
+use tests::publisher::{Flow, Repair, TrackSpec};
 use tests::subscriber::SubscriptionSpec;
 use tests::world::WorldOptions;
 
@@ -157,6 +160,47 @@ fn a_packet_is_sent_again_at_most_ten_times() {
 }
 
 #[test]
+fn a_packet_whose_bytes_are_gone_is_not_sent_again() {
+    let mut world = World::new(WorldOptions::new(11));
+    let publisher = world.join(0, ClientOptions::default());
+    let subscriber = world.join(0, ClientOptions::default());
+    // So large and many that the cache runs out of bytes before it runs out of places.
+    let spec = TrackSpec {
+        packets_per_frame: 40,
+        body_len_max: 1_150,
+        body_len_min: 1_100,
+        ..TrackSpec::video()
+    };
+    let video = world.publish(publisher, spec);
+    let spec = SubscriptionSpec {
+        repair: Repair::Plain,
+        ..SubscriptionSpec::default()
+    };
+    world.subscribe(subscriber, video, spec);
+    world.run_for_ms(3_000);
+    world.track_mut(video).flow = Flow::Paused;
+    world.run_for_ms(100);
+    let leg = world.leg(subscriber, 0);
+    let (ssrc, last) = (
+        leg.ssrc,
+        leg.received.keys().last().copied().unwrap_or_default(),
+    );
+    let missed = world.drops(0, DropReason::RetransmissionMiss);
+    let repeats = world.checker.sent.repeats;
+    for back in (0..1_000).rev().step_by(5) {
+        world.nack(subscriber, ssrc, &[(last - back) as u16]);
+        world.run_for_ms(5);
+    }
+    world.run_for_ms(100);
+    // Each is sent again as it was, which is checked for all (`SentByServer`), or not at all.
+    let repeated = world.checker.sent.repeats - repeats;
+    let missed = world.drops(0, DropReason::RetransmissionMiss) - missed;
+    assert!(repeated > 50 && missed > 20, "{repeated} and {missed}");
+    assert_eq!(repeated + missed, 200);
+    world.settle(Completeness::Complete);
+}
+
+#[test]
 fn a_narrow_link_delays_but_changes_nothing() {
     let (mut world, publisher, _) = call(10, Repair::Rtx);
     world.up[publisher].model.bottleneck = Some(Bottleneck {
@@ -166,4 +210,23 @@ fn a_narrow_link_delays_but_changes_nothing() {
     world.run_for_ms(10_000);
     world.up[publisher].model.bottleneck = None;
     world.settle(Completeness::Accounted);
+}
+
+#[test]
+fn a_late_audio_packet_does_not_begin_a_leg_anew() {
+    for seed in 20..40 {
+        let mut world = World::new(WorldOptions::new(seed));
+        let model = LinkModel {
+            reordering: 0.5,
+            reordering_delay: Duration::from_millis(100),
+            ..LinkModel::default()
+        };
+        let publisher = world.join_over(0, ClientOptions::default(), model);
+        let subscriber = world.join(0, ClientOptions::default());
+        let audio = world.publish(publisher, TrackSpec::audio());
+        world.subscribe(subscriber, audio, SubscriptionSpec::default());
+        world.run_for_ms(2_000);
+        let legs = world.settle(Completeness::Complete);
+        assert!(legs[subscriber][0].packets > 60, "{legs:?}");
+    }
 }

@@ -1,5 +1,4 @@
 //! A subscriber gets one layer at a time, and changes without a break in its numbers.
-#![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use shared::counters::Counter;
 use shared::id::PublicationId;

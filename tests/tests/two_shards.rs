@@ -1,5 +1,4 @@
 //! Publishers and subscribers on different shards.
-#![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use shared::counters::{Counter, DropReason, Gauge};
 use tests::World;

@@ -55,7 +55,7 @@ pub fn check_leg(
         let at = neighbours
             .0
             .map(|packet| packet.at)
-            .or(neighbours.1.map(|(_, next)| next.at));
+            .or_else(|| neighbours.1.map(|(_, next)| next.at));
         at.is_some_and(|at| track.is_near_a_change(at))
     };
     if completeness == Completeness::Complete
@@ -63,7 +63,7 @@ pub fn check_leg(
     {
         let (before, after) = (near(hole - 1), track.received.range(hole..).next());
         let (fates, asked) = (leg.down(*hole), track.asked.get(hole));
-        leg.fault(format!(
+        leg.fault(&format!(
             "{} holes, of them {hole}: {fates:?}, asked {asked:?}, between {before:?} and {after:?}",
             holes.len()
         ));
@@ -99,7 +99,7 @@ struct Known<'a> {
 }
 
 impl Leg<'_> {
-    fn fault(&mut self, what: String) {
+    fn fault(&mut self, what: &str) {
         let (client, ssrc) = (self.client, self.track.ssrc);
         self.checker
             .fault(format!("client {client}, leg {ssrc:x}: {what}"));
@@ -118,7 +118,7 @@ impl Leg<'_> {
         let key = |index| (self.client, self.track.ssrc, index);
         let was_first = self.checker.down.range(key(0)..key(index)).next().is_none();
         if was_first && !self.starts_keyframe(first.content) {
-            self.fault(format!("begins with {:?}", first.content));
+            self.fault(&format!("begins with {:?}", first.content));
         }
     }
 
@@ -133,7 +133,7 @@ impl Leg<'_> {
         let (a, b) = (Self::known(ledger, first), Self::known(ledger, second));
         for index in a.index + 1..b.index {
             if self.down(index).arrived > 0 && !self.track.padding.contains(&index) {
-                self.fault(format!("{index} arrived, and was not noticed"));
+                self.fault(&format!("{index} arrived, and was not noticed"));
             }
         }
         let (from, to) = (a.packet.content, b.packet.content);
@@ -155,7 +155,7 @@ impl Leg<'_> {
     fn there_and_back(&mut self, a: Known<'_>, b: Known<'_>) {
         let ticks = b.packet.timestamp.wrapping_sub(a.packet.timestamp) as i32;
         if ticks < 0 {
-            self.fault(format!(
+            self.fault(&format!(
                 "time goes back by {ticks} ticks at {:?}",
                 b.packet.content
             ));
@@ -166,13 +166,13 @@ impl Leg<'_> {
     fn same_source(&mut self, a: Known<'_>, b: Known<'_>) {
         let (from, to) = (a.packet, b.packet);
         if b.published.index <= a.published.index {
-            self.fault(format!("{:?} comes before {:?}", from.content, to.content));
+            self.fault(&format!("{:?} comes before {:?}", from.content, to.content));
             return;
         }
         let ticks = to.timestamp.wrapping_sub(from.timestamp);
         let published = b.published.timestamp.wrapping_sub(a.published.timestamp);
         if ticks != published {
-            self.fault(format!(
+            self.fault(&format!(
                 "at {:?}, {ticks} ticks instead of {published}",
                 to.content
             ));
@@ -186,7 +186,7 @@ impl Leg<'_> {
             let expected_bases = is.tl0_picture_index.wrapping_sub(was.tl0_picture_index);
             if (pictures, bases) != (expected, expected_bases) {
                 let at = b.packet.content;
-                self.fault(format!(
+                self.fault(&format!(
                     "at {at:?}, {pictures} pictures and {bases} base layers further instead of \
                      {expected} and {expected_bases}"
                 ));
@@ -204,7 +204,7 @@ impl Leg<'_> {
         let holes = b.index - a.index - 1;
         let published = b.published.index - a.published.index - 1;
         if holes > published {
-            self.fault(format!(
+            self.fault(&format!(
                 "{holes} numbers for {published} packets before {}",
                 b.index
             ));
@@ -225,12 +225,14 @@ impl Leg<'_> {
                 .first_arrival
                 .is_some_and(|at| self.is_in_time(a, b, at) && at.since(captured_at) < REPAIRS_END);
             if came_up_in_time && one_to_one && !lost_on_the_way_down {
-                self.fault(format!(
+                self.fault(&format!(
                     "{content:?} arrived ({up:?}) and was not sent ({down:?})"
                 ));
             }
             if !one_to_one && holes == 0 && came_up_in_time {
-                self.fault(format!("{content:?} arrived and its number was given away"));
+                self.fault(&format!(
+                    "{content:?} arrived and its number was given away"
+                ));
             }
         }
     }
@@ -250,7 +252,7 @@ impl Leg<'_> {
         let (from, to) = (a.packet, b.packet);
         let ticks = to.timestamp.wrapping_sub(from.timestamp) as i32;
         if ticks <= 0 {
-            self.fault(format!(
+            self.fault(&format!(
                 "time goes back by {ticks} ticks at {:?}",
                 to.content
             ));
@@ -260,7 +262,7 @@ impl Leg<'_> {
         let captured = b.published.captured_at.as_nanos() as f64 / 1e9
             - a.published.captured_at.as_nanos() as f64 / 1e9;
         if (seconds - captured).abs() > SWITCH_TOLERANCE_SECONDS {
-            self.fault(format!(
+            self.fault(&format!(
                 "a switch takes {seconds} s, its media {captured} s"
             ));
         }
@@ -268,13 +270,13 @@ impl Leg<'_> {
             return; // What the switch began with was lost.
         }
         if !self.starts_keyframe(to.content) {
-            self.fault(format!("a switch begins with {:?}", to.content));
+            self.fault(&format!("a switch begins with {:?}", to.content));
         }
         if let (Some(from), Some(to)) = (from.vp8, to.vp8) {
             let pictures = to.picture_id.wrapping_sub(from.picture_id) & 0x7fff;
             let bases = to.tl0_picture_index.wrapping_sub(from.tl0_picture_index);
             if pictures != 1 || bases != 1 {
-                self.fault(format!(
+                self.fault(&format!(
                     "a switch goes {pictures} pictures, {bases} base layers on"
                 ));
             }
@@ -290,7 +292,7 @@ impl Leg<'_> {
         contents.sort_unstable();
         for pair in contents.windows(2) {
             if pair[0] == pair[1] {
-                self.fault(format!("{:?} came under two numbers", pair[0]));
+                self.fault(&format!("{:?} came under two numbers", pair[0]));
             }
         }
     }

@@ -27,8 +27,7 @@ pub fn check_lip_sync(
         let Some(packet) = track
             .received
             .values()
-            .filter(|packet| packet.at <= report.at)
-            .last()
+            .rfind(|packet| packet.at <= report.at)
         else {
             continue;
         };

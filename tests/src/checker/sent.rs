@@ -42,7 +42,7 @@ impl SentByServer {
         let highest = self
             .highest
             .entry((client, ssrc))
-            .or_insert(u64::from(number));
+            .or_insert_with(|| u64::from(number));
         let index = nearest(*highest, number);
         *highest = index.max(*highest);
         let digest = hash(0, bytes);

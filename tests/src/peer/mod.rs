@@ -287,7 +287,7 @@ impl Client {
             let packet = packet.as_any();
             for track in &mut self.publications {
                 let transport = &mut self.transport;
-                track.feedback(now, sent_at, packet, (srtp, transport), around.checker, out);
+                track.feedback(sent_at, packet, (srtp, transport), around.checker, out);
             }
             for track in &mut self.subscriptions {
                 track.control(now, packet);
