@@ -22,7 +22,7 @@ export class Meeting extends EventTarget {
   #call = null;
   #figures = new Figures();
   #newest = [];
-  #syncing = false;
+  #syncing = null;
   #checkTimer = 0;
   #troubles = new Set();
 
@@ -141,15 +141,16 @@ export class Meeting extends EventTarget {
 
   #membersChanged(members) {
     this.#newest = members;
-    if (!this.#syncing) this.#sync();
+    if (this.#syncing !== this.#call) this.#sync();
   }
 
-  // Brings what we receive in line with the newest list, one change at a time.
+  // Brings what we receive in line with the newest list, one change at a time. The work belongs to
+  // one call: what waits for a connection that has been closed never ends, and must hold up nobody.
   async #sync() {
     const call = this.#call;
-    this.#syncing = true;
+    this.#syncing = call;
     try {
-      while (this.state === 'connected') {
+      while (this.state === 'connected' && call === this.#call) {
         const members = this.#newest;
         const changed = await this.#dropGone(members) || await this.#pullMissing(members);
         if (!changed && members === this.#newest) break;
@@ -160,7 +161,7 @@ export class Meeting extends EventTarget {
       if ([406, 410].includes(error.status) || !call.stable) this.#lost(call, error);
       else if (call === this.#call) this.#trouble('sync', error);
     } finally {
-      this.#syncing = false;
+      if (this.#syncing === call) this.#syncing = null;
     }
   }
 
