@@ -50,7 +50,7 @@ pub(crate) struct Vp8Position {
 
 impl Vp8Position {
     /// Widens a picture id of 7 bits, given that of the newest frame. A packet that comes in order
-    /// is of that frame or of one up to 127 later. A late one is of that frame or an earlier one,
+    /// is of that frame or of one up to 127 later. A late one is of that frame or one up to 124 earlier,
     /// or, where a packet without a picture has overtaken it, of one a little later.
     pub(crate) fn widen(&mut self, order: Order, newest: &mut Option<u16>) {
         let Some(own) = self.descriptor.picture_id else {
@@ -587,9 +587,9 @@ mod tests {
         };
         let ids = [126, 127, 0, 1].map(|id| widen(id, Order::InOrder));
         assert_eq!(ids, [126, 127, 128, 129]);
-        // Late ones, however late, change nothing for what follows.
-        let ids = [127, 100, 3].map(|id| widen(id, Order::Late));
-        assert_eq!(ids, [127, 100, 3]);
+        // Late ones, be it by 119 frames, change nothing for what follows.
+        let ids = [127, 100, 10].map(|id| widen(id, Order::Late));
+        assert_eq!(ids, [127, 100, 10]);
         for id in 130..600 {
             assert_eq!(widen(id, Order::InOrder), id);
         }
