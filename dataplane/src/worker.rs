@@ -64,6 +64,8 @@ pub(crate) struct Worker {
     readiness: Readiness,
     pulse: Arc<Pulse>,
     gauges_due: Timestamp,
+    /// A turn came after they were made.
+    gauges_are_stale: bool,
 }
 
 /// The core's shard and its ways out.
@@ -106,6 +108,7 @@ impl Worker {
             readiness: Readiness::new(media, bell),
             pulse: parts.pulse,
             gauges_due: Timestamp::default(),
+            gauges_are_stale: false,
         })
     }
 
@@ -207,7 +210,8 @@ impl Worker {
         shard
             .counters_mut()
             .add(Counter::Stalls, self.pulse.take_stalls());
-        if now >= self.gauges_due {
+        self.gauges_are_stale = now < self.gauges_due;
+        if !self.gauges_are_stale {
             self.gauges_due = now + GAUGE_INTERVAL;
             shard.refresh_gauges();
         }
@@ -226,7 +230,8 @@ impl Worker {
             let due = self.engine.shard.next_timeout();
             let waiting = self.commands.is_waiting() || self.engine.out.is_waiting();
             let retry = waiting.then(|| clock::now() + RETRY);
-            let deadline = [due, retry, until].into_iter().flatten().min();
+            let gauges = self.gauges_are_stale.then_some(self.gauges_due);
+            let deadline = [due, retry, until, gauges].into_iter().flatten().min();
             self.readiness.wait(deadline).await;
         }
         self.sleeper.awake();

@@ -46,11 +46,13 @@ impl Ticker {
         }
     }
 
-    /// Begins a round of visits if the last one is over.
+    /// Begins a round of visits every [`TICKS_PER_ROUND`] ticks; the slices are such that the last
+    /// one is over by then, and few sessions are not visited more often than many.
     fn begin_round(&mut self, sessions: impl Iterator<Item = SessionKey>) {
-        if self.round.is_empty() {
+        if self.count.is_multiple_of(TICKS_PER_ROUND) {
+            self.round.clear();
             self.round.extend(sessions);
-            self.slice = self.round.len().div_ceil(TICKS_PER_ROUND);
+            self.slice = self.round.len().div_ceil(TICKS_PER_ROUND as usize);
         }
     }
 }
@@ -143,4 +145,41 @@ const TICK: Duration = Duration::from_millis(20);
 const TICKS_PER_SELECTION: u32 = 10;
 
 /// Ticks in which every session is visited once: a second's worth.
-const TICKS_PER_ROUND: usize = 50;
+const TICKS_PER_ROUND: u32 = 50;
+
+#[cfg(test)]
+mod tests {
+    use slotmap::SlotMap;
+
+    use super::*;
+
+    /// Visits of each session in this many seconds.
+    fn visits(sessions: usize, seconds: u32) -> Vec<usize> {
+        let mut keys: SlotMap<SessionKey, usize> = SlotMap::with_key();
+        for _ in 0..sessions {
+            keys.insert(0);
+        }
+        let mut ticker = Ticker::default();
+        for _ in 0..seconds * TICKS_PER_ROUND {
+            ticker.count = ticker.count.wrapping_add(1);
+            ticker.begin_round(keys.keys());
+            for _ in 0..ticker.slice {
+                let Some(key) = ticker.round.pop() else { break };
+                keys[key] += 1;
+            }
+        }
+        keys.values().copied().collect()
+    }
+
+    #[test]
+    fn each_session_is_visited_once_a_second_be_they_few_or_many() {
+        for sessions in [1, 3, 50, 51, 1000] {
+            // The first round begins within the first second.
+            let visits = visits(sessions, 11);
+            assert!(
+                visits.iter().all(|count| (10..=11).contains(count)),
+                "{sessions}: {visits:?}"
+            );
+        }
+    }
+}

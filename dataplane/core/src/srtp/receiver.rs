@@ -2,7 +2,10 @@
 
 use core::fmt;
 
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
 use shared::counters::DropReason;
+use shared::limits::{LAYERS_MAX, PUBLICATIONS_PER_SESSION_MAX};
 
 use super::cipher::{RtcpCipher, RtpCipher};
 use super::keys::SessionKeys;
@@ -102,13 +105,12 @@ impl fmt::Debug for SrtpReceiver {
 /// What is known of the SSRCs heard last. Sessions have few, so a search beats a table; the room
 /// for all of them is taken at the start.
 struct Streams<const WORDS: usize> {
-    entries: Vec<Stream<WORDS>>,
+    entries: HashMap<u32, Stream<WORDS>, FxBuildHasher>,
     /// Counts commits, to tell which entry was not used for longest.
     now: u64,
 }
 
 struct Stream<const WORDS: usize> {
-    ssrc: u32,
     last_used: u64,
     window: ReplayWindow<WORDS>,
 }
@@ -116,33 +118,35 @@ struct Stream<const WORDS: usize> {
 impl<const WORDS: usize> Streams<WORDS> {
     fn new() -> Self {
         Self {
-            entries: Vec::with_capacity(SSRCS_MAX),
+            entries: HashMap::default(),
             now: 0,
         }
     }
 
     fn find(&self, ssrc: u32) -> Option<&Stream<WORDS>> {
-        self.entries.iter().find(|stream| stream.ssrc == ssrc)
+        self.entries.get(&ssrc)
     }
 
     /// Remembers an authenticated packet.
     fn commit(&mut self, ssrc: u32, index: u64) {
         self.now += 1;
-        if let Some(stream) = self.entries.iter_mut().find(|stream| stream.ssrc == ssrc) {
+        if let Some(stream) = self.entries.get_mut(&ssrc) {
             stream.last_used = self.now;
             stream.window.commit(index);
             return;
         }
-        let stream = Stream {
-            ssrc,
-            last_used: self.now,
-            window: ReplayWindow::new(index),
-        };
-        if self.entries.len() < SSRCS_MAX {
-            self.entries.push(stream);
-        } else if let Some(oldest) = self.entries.iter_mut().min_by_key(|entry| entry.last_used) {
-            *oldest = stream;
+        if self.entries.len() == SSRCS_MAX {
+            let oldest = self
+                .entries
+                .iter()
+                .min_by_key(|(_, stream)| stream.last_used);
+            if let Some(oldest) = oldest.map(|(ssrc, _)| *ssrc) {
+                self.entries.remove(&oldest);
+            }
         }
+        let window = ReplayWindow::new(index);
+        let last_used = self.now;
+        self.entries.insert(ssrc, Stream { last_used, window });
     }
 }
 
@@ -168,7 +172,8 @@ fn estimate_index(highest: u64, sequence_number: u16) -> Option<u64> {
 }
 
 /// SSRCs that a session remembers, RTP and RTCP counted apart.
-pub const SSRCS_MAX: usize = 64;
+pub const SSRCS_MAX: usize = 512;
+const _: () = assert!(SSRCS_MAX >= PUBLICATIONS_PER_SESSION_MAX * LAYERS_MAX * 2);
 
 /// A window of 512 RTP packets: more than the 64 of RFC 3711 §3.3.2, because packets that are sent
 /// again without RTX come late.
