@@ -292,7 +292,7 @@ fn a_flood_of_ssrcs_forgets_the_one_not_heard_for_longest() {
                 &packet(ssrc, low_bits(index), b"x"),
             )
         };
-        let first: Vec<_> = (0..64).map(|ssrc| send(ssrc, 5)).collect();
+        let first: Vec<_> = (0..512).map(|ssrc| send(ssrc, 5)).collect();
         let (again, one_more) = (send(0, 6), send(1000, 5));
         assert_eq!(first.len(), SSRCS_MAX);
         for sealed in first.iter().chain([&again, &one_more]) {
