@@ -45,8 +45,10 @@ pub(crate) struct Rewriter {
     current: Option<Span>,
     /// Of the current source: the newest number that was forwarded or skipped.
     highest_in: u64,
-    /// The first number of ours that was never used.
+    /// The next number of ours.
     next_index: u64,
+    /// The highest number of ours that has left.
+    highest_index: Option<u64>,
     newest: Option<Newest>,
     vp8: LastVp8,
     /// Spans that were left, oldest first.
@@ -60,6 +62,7 @@ impl Rewriter {
             current: None,
             highest_in: 0,
             next_index: first_index,
+            highest_index: None,
             newest: None,
             vp8: LastVp8::default(),
             left: ArrayVec::new(),
@@ -92,8 +95,17 @@ impl Rewriter {
             let span = self.span_after_gap(span, sequence_number);
             return Some(self.advance(span, sequence_number, info));
         }
-        self.span_of(source, sequence_number)
-            .map(|span| span.rewrite(sequence_number, info))
+        let span = self.span_of(source, sequence_number)?;
+        let rewritten = span.rewrite(sequence_number, info);
+        self.highest_index = self.highest_index.max(Some(rewritten.index));
+        // What overtook it may have been dropped on purpose. Then the next source follows this one.
+        if self.source() == Some(source) && self.is_newest(rewritten.timestamp) {
+            self.newest = Some(Newest::new(rewritten.timestamp, info));
+            if let Some(position) = &info.vp8 {
+                self.vp8.follow(span.vp8, position);
+            }
+        }
+        Some(rewritten)
     }
 
     /// Starts a span with this packet: its source is the current one from now on.
@@ -104,6 +116,7 @@ impl Rewriter {
         info: &PacketInfo,
     ) -> Rewritten {
         self.leave(self.highest_in);
+        self.take_back_unsent();
         let span = Span {
             source,
             first_in: sequence_number,
@@ -200,23 +213,40 @@ impl Rewriter {
         self.left.push(Span { last_in, ..span });
     }
 
+    /// Takes back the numbers kept for packets that were lost before a skipped one, if nothing has
+    /// left behind them: a frame of the source before must not come between it and the next. They
+    /// were never used, so they may mean something else from now on.
+    fn take_back_unsent(&mut self) {
+        let Some(highest_index) = self.highest_index else {
+            return;
+        };
+        self.next_index = highest_index + 1;
+        self.left.retain(|span| span.first_index <= highest_index);
+        if let Some(span) = self.left.last_mut() {
+            let last_in = span.first_in + (highest_index - span.first_index);
+            span.last_in = span.last_in.min(last_in);
+        }
+    }
+
     /// Forwards the newest packet of the current span.
     fn advance(&mut self, span: Span, sequence_number: u64, info: &PacketInfo) -> Rewritten {
         let rewritten = span.rewrite(sequence_number, info);
         self.highest_in = sequence_number;
         self.next_index = rewritten.index + 1;
-        let newest = self.newest.map(|newest| newest.timestamp);
-        if newest.is_none_or(|newest| timestamp_is_newer(rewritten.timestamp, newest)) {
-            self.newest = Some(Newest {
-                timestamp: rewritten.timestamp,
-                received_at: info.received_at,
-                captured_at: info.captured_at,
-            });
+        self.highest_index = self.highest_index.max(Some(rewritten.index));
+        if self.is_newest(rewritten.timestamp) {
+            self.newest = Some(Newest::new(rewritten.timestamp, info));
         }
         if let Some(position) = &info.vp8 {
             self.vp8.follow(span.vp8, position);
         }
         rewritten
+    }
+
+    /// Whether a frame with this outgoing timestamp comes after all that left.
+    fn is_newest(&self, timestamp: u32) -> bool {
+        self.newest
+            .is_none_or(|newest| timestamp_is_newer(timestamp, newest.timestamp))
     }
 
     /// The span that a packet belongs to which is not the newest.
@@ -300,6 +330,17 @@ struct Newest {
     timestamp: u32,
     received_at: Timestamp,
     captured_at: Option<NtpTime>,
+}
+
+impl Newest {
+    /// The frame of this packet, with the timestamp that it leaves with.
+    fn new(timestamp: u32, info: &PacketInfo) -> Self {
+        Self {
+            timestamp,
+            received_at: info.received_at,
+            captured_at: info.captured_at,
+        }
+    }
 }
 
 /// Spans that are remembered. Older ones cannot be answered for any more.

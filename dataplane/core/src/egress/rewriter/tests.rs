@@ -343,6 +343,37 @@ fn vp8_numbers_go_on_over_a_switch() {
 }
 
 #[test]
+fn a_switch_goes_on_from_a_frame_that_padding_overtook() {
+    let frame = |vp8_frame: Vp8, timestamp, millis| {
+        let mut info = vp8(vp8_frame);
+        info.timestamp = timestamp;
+        info.received_at = ms(millis);
+        info
+    };
+    let mut rewriter = Rewriter::new(FIRST);
+    rewriter.start(A, 1, &frame(Vp8::key(10), 3_000, 1_000));
+    assert!(rewriter.skip(A, 3));
+    let late = frame(Vp8::frame(11), 6_000, 1_040);
+    assert_eq!(rewriter.map(A, 2, &late).unwrap().index, FIRST + 1);
+    let switched = rewriter.start(B, 1, &frame(Vp8::key(70), 9, 1_050));
+    assert_eq!(switched.index, FIRST + 2);
+    assert_eq!(switched.timestamp, 6_900, "10 ms after the late frame");
+    assert_eq!(switched.vp8.unwrap().picture_id, 12);
+}
+
+#[test]
+fn a_hole_at_the_end_of_a_source_is_not_filled_after_the_switch() {
+    let mut rewriter = started();
+    assert!(rewriter.skip(A, 1_002));
+    assert!(rewriter.skip(A, 1_004));
+    assert_eq!(rewriter.start(B, 70_000, &plain()).index, 501);
+    assert_eq!(index(&mut rewriter, A, 1_001), None);
+    assert_eq!(index(&mut rewriter, A, 1_003), None);
+    assert_eq!(rewriter.reverse(501), Some((B, 70_000, 501)));
+    assert_eq!(rewriter.reverse(500), Some((A, 1_000, 500)));
+}
+
+#[test]
 fn vp8_picture_ids_of_7_bits_become_15() {
     let mut rewriter = Rewriter::new(FIRST);
     let numbers = rewriter
