@@ -49,41 +49,41 @@ pub(crate) struct Vp8Position {
 }
 
 impl Vp8Position {
-    /// Widens a picture id of 7 bits, given that of the newest frame. A packet that comes in order
-    /// is of that frame or of one up to 127 later. A late one is of that frame or one up to 124 earlier,
-    /// or, where a packet without a picture has overtaken it, of one a little later.
-    pub(crate) fn widen(&mut self, order: Order, newest: &mut Option<u16>) {
+    /// Widens a picture id of 7 bits, given the newest frame so far. Frames are in the order of
+    /// their packets: what comes after its packet is of that frame or of one up to 127 later, what
+    /// comes before it is of that frame or of one up to 127 earlier. Packets without a picture do
+    /// not count, so they may overtake any frame.
+    pub(crate) fn widen(&mut self, sequence_number: u64, newest: &mut Option<NewestPicture>) {
         let Some(own) = self.descriptor.picture_id else {
             return;
         };
-        let mut is_newest = true;
-        if let Some(newest) = *newest {
-            let ahead = own.wrapping_sub(newest) & SHORT_MASK;
-            let is_behind = order == Order::Late && (ahead == 0 || ahead > LATE_AHEAD_MAX);
-            if !self.descriptor.picture_id_is_long {
-                let widened = newest.wrapping_add(ahead);
-                let cycle = if is_behind && ahead > 0 {
-                    SHORT_MASK + 1
-                } else {
-                    0
-                };
-                self.picture_id = widened.wrapping_sub(cycle) & LONG_MASK;
-            }
-            is_newest = !is_behind;
+        let is_late = newest.is_some_and(|newest| sequence_number < newest.sequence_number);
+        if let Some(newest) = *newest
+            && !self.descriptor.picture_id_is_long
+        {
+            let id = newest.picture_id;
+            let widened = if is_late {
+                id.wrapping_sub(id.wrapping_sub(own) & SHORT_MASK)
+            } else {
+                id.wrapping_add(own.wrapping_sub(id) & SHORT_MASK)
+            };
+            self.picture_id = widened & LONG_MASK;
         }
-        if is_newest {
-            *newest = Some(self.picture_id);
+        if !is_late {
+            *newest = Some(NewestPicture {
+                sequence_number,
+                picture_id: self.picture_id,
+            });
         }
     }
 }
 
-/// How a packet comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
-    /// After all that were sent before it, as far as those came at all.
-    InOrder,
-    /// After one that was sent after it.
-    Late,
+/// The newest packet of a layer that has a picture id.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewestPicture {
+    sequence_number: u64,
+    /// With 15 bits.
+    picture_id: u16,
 }
 
 impl PacketInfo {
@@ -386,9 +386,6 @@ impl ExtensionData {
 const SHORT_MASK: u16 = 0x7f;
 const LONG_MASK: u16 = 0x7fff;
 
-/// Frames that padding may have overtaken.
-const LATE_AHEAD_MAX: u16 = 3;
-
 /// P: padding follows the payload (RFC 3550 §5.1).
 const PADDING_BIT: u8 = 0x20;
 
@@ -415,7 +412,7 @@ const _: () = assert!(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ingress::testing::{Packet, Vp8, ms, parameters};
+    use crate::ingress::testing::{Packet, Vp8, ms, parameters, publication};
 
     fn info(packet: &[u8]) -> PacketInfo {
         let parameters = parameters(Codec::Vp8, &[]);
@@ -580,30 +577,47 @@ mod tests {
     #[test]
     fn picture_ids_of_7_bits_are_widened_across_their_wraps() {
         let mut newest = None;
-        let mut widen = |id: u16, order| {
+        let mut widen = |id: u16, sequence_number| {
             let mut position = position(Vp8::frame(id).short());
-            position.widen(order, &mut newest);
+            position.widen(sequence_number, &mut newest);
             position.picture_id
         };
-        let ids = [126, 127, 0, 1].map(|id| widen(id, Order::InOrder));
-        assert_eq!(ids, [126, 127, 128, 129]);
-        // Late ones, be it by 119 frames, change nothing for what follows.
-        let ids = [127, 100, 10].map(|id| widen(id, Order::Late));
-        assert_eq!(ids, [127, 100, 10]);
+        let ids = [(126, 1_126), (127, 1_127), (0, 1_128), (1, 1_129)];
+        assert_eq!(ids.map(|(id, at)| widen(id, at)), [126, 127, 128, 129]);
+        // Late ones, be it by 127 frames, change nothing for what follows.
+        let ids = [(127, 1_127), (100, 1_100), (2, 1_002)];
+        assert_eq!(ids.map(|(id, at)| widen(id, at)), [127, 100, 2]);
         for id in 130..600 {
-            assert_eq!(widen(id, Order::InOrder), id);
+            assert_eq!(widen(id, 1_000 + u64::from(id)), id);
         }
-        // After a loss of a hundred frames too, and where padding has overtaken a frame.
-        assert_eq!(widen(700, Order::InOrder), 700);
-        assert_eq!(widen(701, Order::Late), 701);
-        assert_eq!(widen(702, Order::InOrder), 702);
+        // After a loss of a hundred frames too.
+        assert_eq!(widen(700, 1_700), 700);
+    }
+
+    #[test]
+    fn packets_without_a_picture_do_not_make_a_frame_late() {
+        let mut track = publication(Codec::Vp8, &[]);
+        let mut picture_id = |number: u16, payload: &[u8]| {
+            let packet = Packet::new(1000, number, 0, payload);
+            let accepted = track.take(Timestamp::default(), 0, &packet).unwrap();
+            let packet = track.packet(0, accepted.sequence_number).unwrap();
+            packet.vp8.map(|position| position.picture_id)
+        };
+        let frame = |id: u16| Vp8::frame(id).short().payload();
+        assert_eq!(picture_id(1, &frame(75)), Some(75));
+        assert_eq!(picture_id(9, &[]), None);
+        // More frames were overtaken than reordering alone explains: some were lost.
+        assert_eq!(picture_id(8, &frame(82)), Some(82));
+        assert_eq!(picture_id(7, &frame(81)), Some(81));
+        assert_eq!(picture_id(10, &frame(83)), Some(83));
     }
 
     #[test]
     fn picture_ids_of_15_bits_stay_as_they_are() {
-        let mut newest = Some(20_000);
+        let mut newest = None;
+        position(Vp8::frame(20_000)).widen(1, &mut newest);
         let mut position = position(Vp8::frame(5));
-        position.widen(Order::InOrder, &mut newest);
+        position.widen(2, &mut newest);
         assert_eq!(position.picture_id, 5);
     }
 }

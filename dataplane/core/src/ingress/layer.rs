@@ -6,7 +6,7 @@ use shared::counters::DropReason;
 use shared::protocol::{MediaKind, Rid};
 
 use super::Accepted;
-use super::cache::{CachedPacket, Order, PacketCache, PacketInfo};
+use super::cache::{CachedPacket, NewestPicture, PacketCache, PacketInfo};
 use super::keyframe::{KeyframeMethod, KeyframeRequester};
 use super::nack::{Gap, MissingPackets};
 use super::report::{ClockMapping, Reception};
@@ -66,7 +66,7 @@ pub(crate) struct Layer {
     /// Counts streams.
     stream: u32,
     highest: Option<u64>,
-    picture_id: Option<u16>,
+    newest_picture: Option<NewestPicture>,
     missing: MissingPackets,
     reception: Reception,
     /// Requests for key frames of this layer.
@@ -92,7 +92,7 @@ impl Layer {
             offset: 0,
             stream: 0,
             highest: None,
-            picture_id: None,
+            newest_picture: None,
             missing: MissingPackets::default(),
             reception: Reception::default(),
             keyframes: KeyframeRequester::new(config.keyframe_method),
@@ -267,7 +267,7 @@ impl Layer {
             .is_some_and(|highest| sequence_number.saturating_sub(highest) >= STREAM_DISTANCE)
         {
             self.stream = self.stream.wrapping_add(1);
-            self.picture_id = None;
+            self.newest_picture = None;
         }
         info.stream = self.stream;
         let rate = info.codec.clock_rate();
@@ -275,12 +275,7 @@ impl Layer {
             .mapping
             .map(|mapping| mapping.ntp_of(info.timestamp, rate));
         if let Some(vp8) = &mut info.vp8 {
-            let order = if self.highest.is_none_or(|highest| sequence_number > highest) {
-                Order::InOrder
-            } else {
-                Order::Late
-            };
-            vp8.widen(order, &mut self.picture_id);
+            vp8.widen(sequence_number, &mut self.newest_picture);
         }
         info
     }
