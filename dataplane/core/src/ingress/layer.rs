@@ -66,6 +66,8 @@ pub(crate) struct Layer {
     /// Counts streams.
     stream: u32,
     highest: Option<u64>,
+    /// Of the present stream.
+    lowest: u64,
     newest_picture: Option<NewestPicture>,
     missing: MissingPackets,
     reception: Reception,
@@ -92,6 +94,7 @@ impl Layer {
             offset: 0,
             stream: 0,
             highest: None,
+            lowest: 0,
             newest_picture: None,
             missing: MissingPackets::default(),
             reception: Reception::default(),
@@ -287,25 +290,36 @@ impl Layer {
         self.rate.add(now, bytes as u64);
     }
 
-    /// Moves the highest number, and takes note of gaps before it.
+    /// Moves the highest number or the lowest, and takes note of gaps between them.
     fn follow(&mut self, now: Timestamp, sequence_number: u64) {
         let Some(highest) = self.highest else {
             self.highest = Some(sequence_number);
+            self.lowest = sequence_number;
             return;
         };
-        if sequence_number < highest {
+        if sequence_number >= self.lowest && sequence_number < highest {
             self.packets_lost = self.packets_lost.saturating_sub(1);
             self.missing.arrived(sequence_number);
             return;
         }
-        self.highest = Some(sequence_number);
-        if sequence_number - highest >= STREAM_DISTANCE {
+        if sequence_number < self.lowest {
+            // The first to come was not the first sent. A leg may begin with this one.
+            let lowest = core::mem::replace(&mut self.lowest, sequence_number);
+            self.gap(now, sequence_number, lowest);
             return;
         }
-        self.packets_lost += sequence_number - highest - 1;
-        if self.repair == Repair::Nack
-            && self.missing.gap(now, highest, sequence_number) == Gap::TooLarge
-        {
+        self.highest = Some(sequence_number);
+        if sequence_number - highest >= STREAM_DISTANCE {
+            self.lowest = sequence_number;
+            return;
+        }
+        self.gap(now, highest, sequence_number);
+    }
+
+    /// What was sent between these two packets has not come.
+    fn gap(&mut self, now: Timestamp, before: u64, after: u64) {
+        self.packets_lost += after - before - 1;
+        if self.repair == Repair::Nack && self.missing.gap(now, before, after) == Gap::TooLarge {
             self.keyframes.need();
         }
     }

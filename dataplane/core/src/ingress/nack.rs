@@ -27,10 +27,11 @@ pub(crate) enum Gap {
 }
 
 impl MissingPackets {
-    /// Takes note of the packets between `highest`, the newest before, and `sequence_number`.
-    pub(crate) fn gap(&mut self, now: Timestamp, highest: u64, sequence_number: u64) -> Gap {
-        let first = highest.saturating_add(1);
-        let count = sequence_number.saturating_sub(first);
+    /// Takes note of the packets between `before` and `after`, of which one has just come. They are
+    /// all newer or all older than those that are known.
+    pub(crate) fn gap(&mut self, now: Timestamp, before: u64, after: u64) -> Gap {
+        let first = before.saturating_add(1);
+        let count = after.saturating_sub(first);
         if count == 0 {
             return Gap::Repairable;
         }
@@ -44,7 +45,7 @@ impl MissingPackets {
             .saturating_sub(room);
         self.entries.drain(..excess.min(self.entries.len()));
         let next_at = now + REORDERING_GRACE;
-        for sequence_number in first..sequence_number {
+        for sequence_number in first..after {
             let missing = Missing {
                 sequence_number,
                 found_at: now,
@@ -55,6 +56,8 @@ impl MissingPackets {
                 break;
             }
         }
+        self.entries
+            .sort_unstable_by_key(|missing| missing.sequence_number);
         self.due = Some(self.due.map_or(next_at, |due| due.min(next_at)));
         if excess > 0 {
             Gap::TooLarge

@@ -185,6 +185,19 @@ fn nothing_is_missed_where_nack_was_not_negotiated() {
 }
 
 #[test]
+fn what_was_lost_before_the_first_packet_that_came_is_missed_too() {
+    let mut track = publication(Codec::Vp8, &[]);
+    for number in [8, 12, 4, 5, 7] {
+        track.take(ms(0), 0, &media(number)).unwrap();
+    }
+    assert_eq!(track.layers()[0].packets_lost(), 4);
+    assert_eq!(missing(&mut track, ms(100)), [6, 9, 10, 11]);
+    track.take(ms(110), 0, &media(6)).unwrap();
+    assert_eq!(track.layers()[0].packets_lost(), 3);
+    assert_eq!(missing(&mut track, ms(1_000)), [9, 10, 11]);
+}
+
+#[test]
 fn a_packet_of_padding_only_is_not_missed() {
     let mut track = publication(Codec::Vp8, &[]);
     track.take(ms(0), 0, &media(1)).unwrap();
