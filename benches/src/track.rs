@@ -185,7 +185,7 @@ impl ReceivedTrack {
     }
 
     /// The sequence numbers to ask for again in this round; rounds count up, each is called once.
-    /// A number comes up at most [`NACK_TRIES`] times, every [`NACK_ROUNDS`] rounds.
+    /// A number comes up at most `NACK_TRIES` times, every `NACK_ROUNDS` rounds.
     pub fn take_missing(&mut self, round: u32) -> Vec<u16> {
         self.missing.retain(|_, wanted| wanted.tries < NACK_TRIES);
         let due = self

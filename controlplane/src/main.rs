@@ -77,7 +77,7 @@ fn main() -> ExitCode {
 }
 
 /// Two of our dependencies bring a provider of cryptography each to rustls, which then takes neither
-/// by itself and panics: for HTTPS in the control plane, for DTLS by webrtc-rs in the data plane.
+/// by itself and panics when HTTPS is to start.
 fn choose_tls_provider() {
     // It fails only where one was chosen already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

@@ -34,6 +34,9 @@ impl WebrtcEngine {
     /// # Errors
     /// The certificate cannot be made.
     pub(super) fn new() -> io::Result<Self> {
+        // `dtls` has rustls check signatures, and rustls panics where two of its providers are
+        // compiled in and none was chosen. This fails only where one was chosen already.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let certificate = Certificate::generate_self_signed(vec!["jackfield".to_owned()])
             .map_err(io::Error::other)?;
         let der = certificate
