@@ -1,0 +1,209 @@
+use super::*;
+use crate::ingress::testing::{Packet, Vp8, ms, parameters, publication};
+
+fn info(packet: &[u8]) -> PacketInfo {
+    let parameters = parameters(Codec::Vp8, &[]);
+    let formats = Formats::new(&parameters.codecs, &parameters.extensions);
+    let header = RtpHeader::parse(packet).unwrap();
+    PacketInfo::read(ms(0), &header, packet, Codec::Vp8, &formats).unwrap()
+}
+
+fn packet(sequence_number: u64, length: usize) -> Vec<u8> {
+    let number = u16::try_from(sequence_number & 0xffff).unwrap();
+    let fill = number.to_be_bytes()[1];
+    Packet::new(1000, number, 0, &vec![fill; length]).bytes()
+}
+
+fn insert(cache: &mut PacketCache, sequence_number: u64, length: usize) -> bool {
+    let bytes = packet(sequence_number, length);
+    cache.insert(sequence_number, info(&bytes), &bytes)
+}
+
+#[test]
+fn an_unused_cache_owns_no_memory() {
+    let cache = PacketCache::new(MediaKind::Video);
+    assert_eq!(cache.bytes.capacity() + cache.slots.capacity(), 0);
+    assert!(cache.packet(1).is_none());
+}
+
+#[test]
+fn a_packet_is_found_as_it_was_put_in() {
+    let mut cache = PacketCache::new(MediaKind::Video);
+    assert!(insert(&mut cache, 65_540, 100));
+    assert_eq!(cache.packet(65_540).unwrap().bytes, packet(65_540, 100));
+    assert!(cache.packet(4).is_none(), "another cycle");
+}
+
+#[test]
+fn a_slot_taken_by_a_later_packet_forgets_the_earlier_one() {
+    let mut cache = PacketCache::new(MediaKind::Audio);
+    insert(&mut cache, 5, 10);
+    insert(&mut cache, 5 + AUDIO_PACKETS, 10);
+    assert!(cache.packet(5).is_none());
+    assert!(!cache.contains(5));
+    assert!(cache.packet(5 + AUDIO_PACKETS).is_some());
+}
+
+#[test]
+fn a_packet_whose_bytes_are_overwritten_is_gone_but_not_unknown() {
+    let mut cache = PacketCache::new(MediaKind::Video);
+    insert(&mut cache, 0, 1_000);
+    let mut last_seen = 0;
+    for number in 1..1_000 {
+        insert(&mut cache, number, 1_000);
+        if cache.packet(0).is_some() {
+            last_seen = number;
+        }
+    }
+    // 1012 bytes each: 518 packets fill the ring, the 519th overwrites the first.
+    assert_eq!(last_seen, 517);
+    assert!(cache.contains(0));
+}
+
+#[test]
+fn what_is_found_is_always_whole() {
+    let mut cache = PacketCache::new(MediaKind::Video);
+    for number in 0..20_000_u64 {
+        let length = usize::try_from(number * 7_919 % 1_400).unwrap();
+        insert(&mut cache, number, length);
+        for old in (number.saturating_sub(1_100)..=number).step_by(13) {
+            if let Some(found) = cache.packet(old) {
+                let length = usize::try_from(old * 7_919 % 1_400).unwrap();
+                assert_eq!(found.bytes, packet(old, length), "{old} after {number}");
+            }
+        }
+    }
+}
+
+#[test]
+fn memory_does_not_grow() {
+    let mut cache = PacketCache::new(MediaKind::Video);
+    insert(&mut cache, 0, 10);
+    let before = (cache.bytes.as_ptr(), cache.slots.as_ptr());
+    for number in 1..5_000 {
+        insert(&mut cache, number, 1_200);
+    }
+    assert_eq!((cache.bytes.as_ptr(), cache.slots.as_ptr()), before);
+    assert_eq!(cache.bytes.len(), VIDEO_BYTES);
+}
+
+#[test]
+fn a_packet_larger_than_any_datagram_is_not_kept() {
+    let mut cache = PacketCache::new(MediaKind::Audio);
+    let length = PACKET_BYTES_MAX + 1;
+    let bytes = packet(9, length);
+    assert!(!cache.insert(9, info(&bytes), &bytes));
+    assert!(!cache.contains(9));
+}
+
+#[test]
+fn padding_is_cut_off_and_no_longer_announced() {
+    let mut cache = PacketCache::new(MediaKind::Video);
+    let padded = Packet::new(1000, 7, 0, &[1, 2, 3]).padded(200).bytes();
+    cache.insert(7, info(&padded), &padded);
+    let found = cache.packet(7).unwrap();
+    assert_eq!(found.bytes, Packet::new(1000, 7, 0, &[1, 2, 3]).bytes());
+    assert_eq!(found.payload(), [1, 2, 3]);
+}
+
+#[test]
+fn only_end_to_end_extensions_are_known() {
+    let packet = Packet::new(1000, 7, 0, &[1])
+        .with_extension(4, b"0")
+        .with_extension(6, &[2])
+        .with_extension(9, &[3])
+        .with_extension(6, &[4])
+        .with_extension(5, &[5])
+        .bytes();
+    let info = info(&packet);
+    let found: Vec<_> = info.extensions(&packet).collect();
+    let expected = [
+        (Extension::VideoOrientation, &[2][..]),
+        (Extension::AudioLevel, &[5][..]),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn every_end_to_end_extension_has_a_place() {
+    assert_eq!(
+        EXTENSIONS
+            .iter()
+            .filter(|known| known.is_end_to_end())
+            .count(),
+        END_TO_END_MAX
+    );
+}
+
+const EXTENSIONS: [Extension; 15] = [
+    Extension::Mid,
+    Extension::RtpStreamId,
+    Extension::RepairedRtpStreamId,
+    Extension::TransportWideSequenceNumber,
+    Extension::AbsoluteSendTime,
+    Extension::TransmissionOffset,
+    Extension::AudioLevel,
+    Extension::VideoOrientation,
+    Extension::PlayoutDelay,
+    Extension::VideoContentType,
+    Extension::VideoTiming,
+    Extension::ColorSpace,
+    Extension::DependencyDescriptor,
+    Extension::VideoLayersAllocation,
+    Extension::AbsoluteCaptureTime,
+];
+
+fn position(frame: Vp8) -> Vp8Position {
+    let descriptor = vp8::Descriptor::parse(&frame.payload()).unwrap();
+    Vp8Position {
+        descriptor,
+        picture_id: frame.picture_id,
+    }
+}
+
+#[test]
+fn picture_ids_of_7_bits_are_widened_across_their_wraps() {
+    let mut newest = None;
+    let mut widen = |id: u16, sequence_number| {
+        let mut position = position(Vp8::frame(id).short());
+        position.widen(sequence_number, &mut newest);
+        position.picture_id
+    };
+    let ids = [(126, 1_126), (127, 1_127), (0, 1_128), (1, 1_129)];
+    assert_eq!(ids.map(|(id, at)| widen(id, at)), [126, 127, 128, 129]);
+    // Late ones, be it by 127 frames, change nothing for what follows.
+    let ids = [(127, 1_127), (100, 1_100), (2, 1_002)];
+    assert_eq!(ids.map(|(id, at)| widen(id, at)), [127, 100, 2]);
+    for id in 130..600 {
+        assert_eq!(widen(id, 1_000 + u64::from(id)), id);
+    }
+    // After a loss of a hundred frames too.
+    assert_eq!(widen(700, 1_700), 700);
+}
+
+#[test]
+fn packets_without_a_picture_do_not_make_a_frame_late() {
+    let mut track = publication(Codec::Vp8, &[]);
+    let mut picture_id = |number: u16, payload: &[u8]| {
+        let packet = Packet::new(1000, number, 0, payload);
+        let accepted = track.take(Timestamp::default(), 0, &packet).unwrap();
+        let packet = track.packet(0, accepted.sequence_number).unwrap();
+        packet.vp8.map(|position| position.picture_id)
+    };
+    let frame = |id: u16| Vp8::frame(id).short().payload();
+    assert_eq!(picture_id(1, &frame(75)), Some(75));
+    assert_eq!(picture_id(9, &[]), None);
+    // More frames were overtaken than reordering alone explains: some were lost.
+    assert_eq!(picture_id(8, &frame(82)), Some(82));
+    assert_eq!(picture_id(7, &frame(81)), Some(81));
+    assert_eq!(picture_id(10, &frame(83)), Some(83));
+}
+
+#[test]
+fn picture_ids_of_15_bits_stay_as_they_are() {
+    let mut newest = None;
+    position(Vp8::frame(20_000)).widen(1, &mut newest);
+    let mut position = position(Vp8::frame(5));
+    position.widen(2, &mut newest);
+    assert_eq!(position.picture_id, 5);
+}
