@@ -21,11 +21,7 @@ impl Shard {
         bytes: &mut [u8],
         out: &mut impl Outbox,
     ) -> Result<(), DropReason> {
-        let key = self
-            .sessions
-            .by_path(path)
-            .ok_or(DropReason::UnknownAddress)?;
-        self.current = Some(key);
+        let key = self.session_at(path)?;
         let session = self
             .sessions
             .get_mut(key)

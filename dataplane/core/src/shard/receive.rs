@@ -79,11 +79,7 @@ impl Shard {
         bytes: &[u8],
         out: &mut impl Outbox,
     ) -> Result<(), DropReason> {
-        let key = self
-            .sessions
-            .by_path(path)
-            .ok_or(DropReason::UnknownAddress)?;
-        self.current = Some(key);
+        let key = self.session_at(path)?;
         if !self.start_dtls(key, DtlsRole::Server, out) {
             return Err(DropReason::DtlsUnexpected);
         }
@@ -172,6 +168,17 @@ impl Shard {
         }
     }
 
+    /// The session that has proved that it is at the other end of `path`; from now on it is the one
+    /// that is worked on.
+    pub(super) fn session_at(&mut self, path: Path) -> Result<SessionKey, DropReason> {
+        let key = self
+            .sessions
+            .by_path(path)
+            .ok_or(DropReason::UnknownAddress)?;
+        self.current = Some(key);
+        Ok(key)
+    }
+
     /// An RTP packet: opened, bound to its publication, kept once. It is forwarded at the end of
     /// the turn.
     pub(super) fn handle_rtp(
@@ -180,11 +187,7 @@ impl Shard {
         path: Path,
         bytes: &mut [u8],
     ) -> Result<(), DropReason> {
-        let key = self
-            .sessions
-            .by_path(path)
-            .ok_or(DropReason::UnknownAddress)?;
-        self.current = Some(key);
+        let key = self.session_at(path)?;
         let session = self
             .sessions
             .get_mut(key)
