@@ -181,6 +181,44 @@ fn a_packet_leaves_as_the_subscribers_own() {
 }
 
 #[test]
+fn padding_leaves_with_the_packet_and_its_plain_repeat_but_not_with_rtx() {
+    let mut bench = Bench::vp8();
+    let padded = |bench: &mut Bench, number: u16| {
+        let packet = delta(1000, number, 4 + number);
+        let accepted = bench.track.take(bench.now, 0, &packet).unwrap();
+        let layer = bench.track.layer_mut(0).unwrap();
+        layer.pad(accepted.sequence_number, 2);
+        let cached = bench.track.packet(0, accepted.sequence_number).unwrap();
+        let forwarded = bench
+            .leg
+            .forward(bench.now, 0, accepted.sequence_number, &cached);
+        let mut slot = [0xee; 1452];
+        let written = bench
+            .leg
+            .write(&forwarded.unwrap(), &cached, &mut slot)
+            .unwrap();
+        (packet, bytes(&written, &slot))
+    };
+    bench.feed(0, &key(1000, 9, 4)).unwrap();
+    let (packet, first) = padded(&mut bench, 10);
+    let out = parsed(&first);
+    assert!(out.header.padding);
+    // The independent reader cuts padding off.
+    assert_eq!(out.payload, packet.payload);
+    assert_eq!(first[first.len() - 2..], [0, 2]);
+
+    let number = out.header.sequence_number;
+    let (_, _, repeat) = bench.repeat(number).unwrap();
+    let repeat = parsed(&repeat);
+    assert!(!repeat.header.padding);
+    assert_eq!(repeat.payload[2..], packet.payload[..]);
+
+    bench.leg.repeater = rtx::Repeater::new(Codec::Vp8.kind(), None, 0);
+    let (_, _, plain) = bench.repeat(number).unwrap();
+    assert_eq!(plain, first, "the same to the last bit");
+}
+
+#[test]
 fn a_payload_that_stays_as_it_is_is_not_copied() {
     let mut bench = Bench::vp8();
     let number = bench

@@ -50,8 +50,8 @@ impl Leg {
         out: &mut [u8],
     ) -> Option<Written<'a>> {
         let written = self.write_plain(forwarded, packet, out)?;
-        let len = written.len();
-        self.reports.sent(len, len - written.header_len);
+        // RFC 3550 §6.4.1: payload octets, padding not counted.
+        self.reports.sent(written.len(), packet.payload().len());
         Some(written)
     }
 
@@ -74,6 +74,7 @@ impl Leg {
         out: &mut [u8],
     ) -> Option<Written<'a>> {
         let header = OutgoingHeader {
+            padded: packet.is_padded(),
             marker: forwarded.marker,
             payload_type: forwarded.payload_type,
             sequence_number: wire(forwarded.index),
@@ -82,9 +83,10 @@ impl Leg {
         };
         let header_len = self.write_header(&header, packet, out)?;
         let payload = if forwarded.vp8.is_none() {
-            PayloadSource::Shared(packet.payload())
+            PayloadSource::Shared(packet.padded_payload())
         } else {
-            let copied = write_payload(forwarded, packet, out.get_mut(header_len..)?)?;
+            let payload = packet.padded_payload();
+            let copied = write_payload(forwarded, packet, payload, out.get_mut(header_len..)?)?;
             PayloadSource::InSlot(header_len + copied)
         };
         Some(Written {
@@ -95,7 +97,8 @@ impl Leg {
         })
     }
 
-    /// RFC 4588 §4: the original sequence number, then the payload as it was first sent.
+    /// RFC 4588 §4: the original sequence number, then the payload as it was first sent. Padding is
+    /// left out: it belongs to the packet that it was in.
     fn write_rtx<'a>(
         &self,
         forwarded: &Forwarded,
@@ -104,6 +107,7 @@ impl Leg {
         out: &mut [u8],
     ) -> Option<Written<'a>> {
         let header = OutgoingHeader {
+            padded: false,
             marker: forwarded.marker,
             payload_type: rtx.payload_type,
             sequence_number: wire(rtx.index),
@@ -115,7 +119,7 @@ impl Leg {
             .get_mut(header_len..)?
             .split_first_chunk_mut::<OSN_BYTES>()?;
         *number = wire(forwarded.index).to_be_bytes();
-        let copied = write_payload(forwarded, packet, rest)?;
+        let copied = write_payload(forwarded, packet, packet.payload(), rest)?;
         let payload = PayloadSource::InSlot(header_len + OSN_BYTES + copied);
         Some(Written {
             ssrc: rtx.ssrc,
@@ -139,13 +143,14 @@ impl Leg {
     }
 }
 
-/// Copies the payload with the numbers of this leg and returns its length.
+/// Copies `payload`, that of `packet` with or without padding, with the numbers of this leg and
+/// returns its length.
 fn write_payload(
     forwarded: &Forwarded,
     packet: &CachedPacket<'_>,
+    payload: &[u8],
     out: &mut [u8],
 ) -> Option<usize> {
-    let payload = packet.payload();
     let (written, rest) = match (forwarded.vp8, packet.vp8) {
         (Some(numbers), Some(position)) => {
             let written = vp8::rewrite(&position.descriptor, &numbers, out)?;

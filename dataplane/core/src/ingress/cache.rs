@@ -156,6 +156,13 @@ impl PacketInfo {
         })
     }
 
+    /// Bytes of the end-to-end header extensions in the one-byte form (RFC 8285 §4.2).
+    fn extensions_len(&self) -> usize {
+        let known = self.extensions.iter().take(self.extension_count.into());
+        let bytes: usize = known.map(|data| 1 + usize::from(data.length)).sum();
+        bytes.next_multiple_of(4)
+    }
+
     /// Notes where the end-to-end extensions stand. One that comes twice counts once, so the list
     /// cannot overflow: there are only so many of them.
     fn read_extensions(&mut self, header: &RtpHeader, packet: &[u8], formats: &Formats) {
@@ -190,16 +197,33 @@ impl PacketInfo {
 /// A packet in the cache.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CachedPacket<'a> {
-    /// Header and payload. Padding is cut off, and the header's P bit says so.
+    /// Header and payload. The publisher's padding is cut off, and the header's P bit says so.
     pub(crate) bytes: &'a [u8],
     /// What is known of it.
     pub(crate) info: &'a PacketInfo,
+    /// The payload and our own padding behind it.
+    padded_payload: &'a [u8],
 }
 
 impl<'a> CachedPacket<'a> {
     /// The payload without padding.
     pub(crate) fn payload(&self) -> &'a [u8] {
         self.bytes.get(self.info.payload()).unwrap_or_default()
+    }
+
+    /// The payload with the padding of [`PacketCache::pad`], as it leaves to every subscriber.
+    pub(crate) fn padded_payload(&self) -> &'a [u8] {
+        self.padded_payload
+    }
+
+    /// Whether padding follows the payload: the P bit (RFC 3550 §5.1).
+    pub(crate) fn is_padded(&self) -> bool {
+        self.padded_payload.len() > self.info.payload().len()
+    }
+
+    /// Bytes of the end-to-end header extensions, as far as they make packets differ in length.
+    pub(crate) fn extensions_len(&self) -> usize {
+        self.info.extensions_len()
     }
 
     /// The end-to-end header extensions.
@@ -251,7 +275,7 @@ impl PacketCache {
         if self.slots.is_empty() {
             self.allocate();
         }
-        let Some(start) = self.reserve(packet.len()) else {
+        let Some(start) = self.reserve(packet.len() + PADDING_MAX) else {
             return false;
         };
         let range = self.range(start, packet.len());
@@ -269,25 +293,48 @@ impl PacketCache {
                 sequence_number,
                 start,
                 length,
+                padding: 0,
                 info,
             });
         }
         true
     }
 
+    /// Puts `padding` bytes, at most [`PADDING_MAX`], behind the payload of a packet that has not
+    /// left yet: they leave with it each time (RFC 3550 §5.1). To be called before the first
+    /// subscriber gets the packet, since what is sent again must be the same to the last bit.
+    pub(crate) fn pad(&mut self, sequence_number: u64, padding: u8) {
+        let Some(slot) = self.slot(sequence_number).copied() else {
+            return;
+        };
+        if padding == 0 || usize::from(padding) > PADDING_MAX || !self.is_whole(&slot) {
+            return;
+        }
+        let end = self.range(slot.start, slot.length.into()).end;
+        let room = self.bytes.get_mut(end..end + usize::from(padding));
+        // Zeros, then their count, which counts itself.
+        if let Some([zeros @ .., count]) = room {
+            zeros.fill(0);
+            *count = padding;
+            let index = self.slot_index(sequence_number);
+            if let Some(Some(slot)) = self.slots.get_mut(index) {
+                slot.padding = padding;
+            }
+        }
+    }
+
     /// The packet with this extended sequence number, if it is still there.
     pub(crate) fn packet(&self, sequence_number: u64) -> Option<CachedPacket<'_>> {
-        let slot = self.slot(sequence_number)?;
-        // Its bytes are whole as long as the writer is not more than a ring ahead of their start.
-        if self.written - slot.start > self.bytes.len() as u64 {
-            return None;
-        }
-        let bytes = self
-            .bytes
-            .get(self.range(slot.start, usize::from(slot.length)))?;
+        let slot = self
+            .slot(sequence_number)
+            .filter(|slot| self.is_whole(slot))?;
+        let length = usize::from(slot.length);
+        let padding = usize::from(slot.padding);
+        let padded = self.bytes.get(self.range(slot.start, length + padding))?;
         Some(CachedPacket {
-            bytes,
+            bytes: padded.get(..length)?,
             info: &slot.info,
+            padded_payload: padded.get(slot.info.payload().start..)?,
         })
     }
 
@@ -316,7 +363,7 @@ impl PacketCache {
 
     /// Takes `length` bytes in one piece and returns where they start, counted like `written`.
     fn reserve(&mut self, length: usize) -> Option<u64> {
-        if length > PACKET_BYTES_MAX {
+        if length > PACKET_BYTES_MAX + PADDING_MAX {
             return None;
         }
         let size = self.bytes.len() as u64;
@@ -349,6 +396,11 @@ impl PacketCache {
             .unwrap_or_default() as usize
     }
 
+    /// Bytes are whole as long as the writer is not more than a ring ahead of their start.
+    fn is_whole(&self, slot: &Slot) -> bool {
+        self.written - slot.start <= self.bytes.len() as u64
+    }
+
     fn slot(&self, sequence_number: u64) -> Option<&Slot> {
         let slot = self.slots.get(self.slot_index(sequence_number))?.as_ref()?;
         (slot.sequence_number == sequence_number).then_some(slot)
@@ -361,6 +413,8 @@ struct Slot {
     /// Counted like [`PacketCache::written`].
     start: u64,
     length: u16,
+    /// Bytes of padding behind it.
+    padding: u8,
     info: PacketInfo,
 }
 
@@ -381,7 +435,6 @@ impl ExtensionData {
     };
 }
 
-/// Picture ids of VP8 count modulo this (RFC 7741 §4.2).
 /// Picture ids have 7 or 15 bits (RFC 7741 §4.2).
 const SHORT_MASK: u16 = 0x7f;
 const LONG_MASK: u16 = 0x7fff;
@@ -391,6 +444,11 @@ const PADDING_BIT: u8 = 0x20;
 
 /// End-to-end extensions that there are ([`Extension::is_end_to_end`]).
 const END_TO_END_MAX: usize = 8;
+
+/// Bytes that may be put behind a packet to make it as long as its neighbours. Encoders cut a frame
+/// into packets that differ by one byte; two bytes nearly double the runs that leave as one message,
+/// and more would win nothing.
+pub(crate) const PADDING_MAX: usize = 2;
 
 /// The largest packet that is kept: above every MTU that media is sent with.
 pub(crate) const PACKET_BYTES_MAX: usize = 2048;

@@ -170,6 +170,11 @@ impl Layer {
         self.cache.packet(sequence_number)
     }
 
+    /// Pads a packet that has not left yet: [`PacketCache::pad`].
+    pub(crate) fn pad(&mut self, sequence_number: u64, padding: u8) {
+        self.cache.pad(sequence_number, padding);
+    }
+
     /// Of the encoding, in simulcast.
     pub(crate) fn rid(&self) -> Option<Rid> {
         self.rid

@@ -127,6 +127,11 @@ impl Publication {
         self.id
     }
 
+    /// Audio or video.
+    pub(crate) fn kind(&self) -> MediaKind {
+        self.kind
+    }
+
     /// Its encodings, at least one; legs and messages name them by their index.
     pub(crate) fn layers(&self) -> &[Layer] {
         &self.layers

@@ -105,6 +105,7 @@ impl Packet {
     pub(crate) fn new(ssrc: u32, sequence_number: u16, timestamp: u32, payload: &[u8]) -> Self {
         Self {
             header: OutgoingHeader {
+                padded: false,
                 marker: false,
                 payload_type: 96,
                 sequence_number,

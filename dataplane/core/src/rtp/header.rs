@@ -153,9 +153,11 @@ impl<'a> Iterator for Extensions<'a> {
     }
 }
 
-/// A header that we write: no CSRCs, no padding.
+/// A header that we write: no CSRCs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutgoingHeader {
+    /// The P bit: padding follows the payload.
+    pub padded: bool,
     /// The M bit.
     pub marker: bool,
     /// 7 bits; the eighth is cut off.
@@ -189,7 +191,9 @@ impl OutgoingHeader {
         let [s0, s1] = self.sequence_number.to_be_bytes();
         let [t0, t1, t2, t3] = self.timestamp.to_be_bytes();
         let [c0, c1, c2, c3] = self.ssrc.to_be_bytes();
-        let flags = VERSION << 6 | if block > 0 { EXTENSION_BIT } else { 0 };
+        let extended = if block > 0 { EXTENSION_BIT } else { 0 };
+        let padded = if self.padded { PADDING_BIT } else { 0 };
+        let flags = VERSION << 6 | extended | padded;
         let second = u8::from(self.marker) << 7 | self.payload_type & 0x7f;
         *fixed = [flags, second, s0, s1, t0, t1, t2, t3, c0, c1, c2, c3];
         Some(FIXED_BYTES + block)
@@ -471,6 +475,7 @@ mod tests {
 
     fn outgoing() -> OutgoingHeader {
         OutgoingHeader {
+            padded: false,
             marker: true,
             payload_type: 96,
             sequence_number: 5,
@@ -491,6 +496,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_we_write_the_rtp_crate_reads(
+            padded: bool,
             marker: bool,
             payload_type in 0_u8..128,
             sequence_number: u16,
@@ -499,11 +505,12 @@ mod tests {
             (short, long, one_byte) in (elements(14, 16), elements(255, 60), any::<bool>()),
         ) {
             let elements = if one_byte { short } else { long };
-            let header = OutgoingHeader { marker, payload_type, sequence_number, timestamp, ssrc };
+            let header = OutgoingHeader { padded, marker, payload_type, sequence_number, timestamp, ssrc };
             let mut out = [0xaa; 600];
             let pairs = elements.iter().map(|(id, data)| (*id, data.as_slice()));
             let length = header.write(pairs, &mut out).unwrap();
             let theirs = Header::unmarshal(&mut &out[..length]).unwrap();
+            prop_assert_eq!(theirs.padding, padded);
             prop_assert_eq!(theirs.marker, marker);
             prop_assert_eq!(theirs.payload_type, payload_type);
             prop_assert_eq!(theirs.sequence_number, sequence_number);

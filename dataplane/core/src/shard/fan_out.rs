@@ -1,10 +1,13 @@
 //! The end of a turn: all media that it brought goes out, publication by publication and leg by
 //! leg, so that a leg's packets stand together and can leave as one message.
 
+use arrayvec::ArrayVec;
 use shared::counters::{Counter, Counters, DropReason};
 use shared::id::ShardIndex;
+use shared::protocol::MediaKind;
 
 use super::Shard;
+use super::runs::equalize;
 use super::tracks::{LegEntry, PublicationKey, Track};
 use crate::egress::{Forwarded, PayloadSource, Repeat, Written};
 use crate::ingress::cache::CachedPacket;
@@ -22,11 +25,11 @@ pub(super) struct Turn {
 
 /// A packet that stands in the cache of its layer.
 #[derive(Clone, Copy, Debug)]
-struct Pending {
+pub(super) struct Pending {
     publication: PublicationKey,
     order: u32,
-    layer: u8,
-    sequence_number: u64,
+    pub(super) layer: u8,
+    pub(super) sequence_number: u64,
 }
 
 impl Default for Turn {
@@ -67,25 +70,62 @@ impl Shard {
         for packets in pending.chunk_by(|a, b| a.publication == b.publication) {
             if let Some(publication) = packets.first().map(|packet| packet.publication) {
                 self.relay_out(publication, packets, out);
-                self.forward(now, publication, packets, out);
+                for batch in packets.chunks(BATCH_MAX) {
+                    self.pad(publication, batch);
+                    self.forward(now, publication, batch, out);
+                }
             }
         }
         pending.clear();
         self.turn.pending = pending;
     }
 
-    /// Walks the legs of one publication.
+    /// Lets video of a batch leave in few messages. Packets of audio come one at a time, so there
+    /// is nothing to gain.
+    fn pad(&mut self, publication: PublicationKey, batch: &[Pending]) {
+        if batch.len() > 1
+            && let Some(track) = self.tracks.get_mut(publication)
+            && track.publication.kind() == MediaKind::Video
+        {
+            equalize(&mut track.publication, batch);
+        }
+    }
+
+    /// Gives a batch of one publication to all legs, and asks for the key frames that these miss.
     fn forward(
         &mut self,
         now: Timestamp,
         publication: PublicationKey,
-        packets: &[Pending],
+        batch: &[Pending],
         out: &mut impl Outbox,
     ) {
+        let mut wanted = self.walk_legs(now, publication, batch, out);
+        while wanted != 0 {
+            let layer = wanted.trailing_zeros();
+            wanted &= wanted - 1;
+            // Below 32, so it fits.
+            let layer = u8::try_from(layer).unwrap_or_default();
+            self.need_keyframe(now, publication, layer, out);
+        }
+    }
+
+    /// The packets are looked up once, then given to each leg. Returns the layers that a key frame
+    /// is needed of, one bit each.
+    fn walk_legs(
+        &mut self,
+        now: Timestamp,
+        publication: PublicationKey,
+        batch: &[Pending],
+        out: &mut impl Outbox,
+    ) -> u32 {
+        let mut keyframes_wanted = 0;
         let Some((track, legs)) = self.tracks.fan_out_mut(publication) else {
-            return;
+            return keyframes_wanted;
         };
-        let mut keyframes_wanted = 0_u32;
+        let packets: ArrayVec<Packet<'_>, BATCH_MAX> = batch
+            .iter()
+            .filter_map(|pending| Packet::find(track, *pending))
+            .collect();
         for leg in &track.legs {
             let Some(entry) = legs.get_mut(*leg) else {
                 continue;
@@ -93,7 +133,7 @@ impl Shard {
             self.current = Some(entry.session);
             let session = self.sessions.get(entry.session);
             let Some((path, sender)) = session.and_then(|s| s.transport.media_route()) else {
-                for _ in packets {
+                for _ in &packets {
                     self.counters.dropped(DropReason::SubscriberNotConnected);
                 }
                 continue;
@@ -104,17 +144,15 @@ impl Shard {
                 counters: &mut self.counters,
                 out,
             };
-            for packet in packets {
-                way.forward(now, track, entry, *packet);
+            for packet in &packets {
+                way.forward(now, entry, packet);
             }
             if let Some(layer) = entry.leg.wants_keyframe() {
                 keyframes_wanted |= 1 << layer;
             }
         }
         self.current = None;
-        for layer in (0_u8..32).filter(|layer| keyframes_wanted & (1 << layer) != 0) {
-            self.need_keyframe(now, publication, layer, out);
-        }
+        keyframes_wanted
     }
 
     /// Copies each packet once to every other shard that has legs of it.
@@ -158,6 +196,24 @@ fn relay_packet(
     Some(out.relay(shard, message, cached.bytes))
 }
 
+/// A packet that is being fanned out.
+struct Packet<'a> {
+    layer: u8,
+    sequence_number: u64,
+    cached: CachedPacket<'a>,
+}
+
+impl<'a> Packet<'a> {
+    fn find(track: &'a Track, pending: Pending) -> Option<Self> {
+        let (layer, sequence_number) = (pending.layer, pending.sequence_number);
+        Some(Self {
+            layer,
+            sequence_number,
+            cached: track.publication.packet(layer, sequence_number)?,
+        })
+    }
+}
+
 /// Everything about one subscriber that does not change from packet to packet.
 struct Way<'a, O> {
     path: Path,
@@ -167,15 +223,13 @@ struct Way<'a, O> {
 }
 
 impl<O: Outbox> Way<'_, O> {
-    fn forward(&mut self, now: Timestamp, track: &Track, entry: &mut LegEntry, packet: Pending) {
+    fn forward(&mut self, now: Timestamp, entry: &mut LegEntry, packet: &Packet<'_>) {
         let (layer, sequence_number) = (packet.layer, packet.sequence_number);
-        let Some(cached) = track.publication.packet(layer, sequence_number) else {
-            return;
-        };
-        match entry.leg.forward(now, layer, sequence_number, &cached) {
+        let cached = &packet.cached;
+        match entry.leg.forward(now, layer, sequence_number, cached) {
             Ok(forwarded) => {
                 self.out.datagram(self.path, |slot| {
-                    seal(entry, &forwarded, &cached, self.sender, slot).unwrap_or(0)
+                    seal(entry, &forwarded, cached, self.sender, slot).unwrap_or(0)
                 });
                 self.counters.increment(Counter::RtpPacketsForwarded);
                 if forwarded.switched {
@@ -218,6 +272,9 @@ fn seal_written(written: &Written<'_>, sender: &SrtpSender, slot: &mut [u8]) -> 
         PayloadSource::InSlot(len) => sender.seal_rtp_in_place(ssrc, index, header_len, len, slot),
     }
 }
+
+/// Packets of one publication that are fanned out together: as many as one receive call brings.
+pub(super) const BATCH_MAX: usize = 64;
 
 /// Room for the packets of an ordinary turn.
 const TURN_PACKETS: usize = 1024;

@@ -8,6 +8,7 @@ mod keyframes;
 mod receive;
 mod relays;
 mod reports;
+mod runs;
 mod sessions;
 mod tick;
 mod tracks;

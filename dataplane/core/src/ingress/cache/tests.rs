@@ -55,8 +55,9 @@ fn a_packet_whose_bytes_are_overwritten_is_gone_but_not_unknown() {
             last_seen = number;
         }
     }
-    // 1012 bytes each: 518 packets fill the ring, the 519th overwrites the first.
-    assert_eq!(last_seen, 517);
+    // 1014 bytes each with room for padding: 517 packets fill the ring, the 518th overwrites the
+    // first.
+    assert_eq!(last_seen, 516);
     assert!(cache.contains(0));
 }
 
@@ -104,6 +105,31 @@ fn padding_is_cut_off_and_no_longer_announced() {
     let found = cache.packet(7).unwrap();
     assert_eq!(found.bytes, Packet::new(1000, 7, 0, &[1, 2, 3]).bytes());
     assert_eq!(found.payload(), [1, 2, 3]);
+}
+
+#[test]
+fn our_own_padding_follows_the_payload_and_counts_itself() {
+    // RFC 3550 §5.1.
+    for (padding, expected) in [(1, vec![7, 7, 1]), (2, vec![7, 7, 0, 2])] {
+        let mut cache = PacketCache::new(MediaKind::Video);
+        insert(&mut cache, 7, 2);
+        insert(&mut cache, 8, 2);
+        cache.pad(7, padding);
+        let found = cache.packet(7).unwrap();
+        assert_eq!(found.padded_payload(), expected);
+        assert_eq!(found.bytes, packet(7, 2), "what goes to other shards");
+        let next = cache.packet(8).unwrap();
+        assert_eq!(next.padded_payload(), [8, 8]);
+        assert!(found.is_padded() && !next.is_padded());
+    }
+}
+
+#[test]
+fn more_padding_than_there_is_room_for_is_not_put_on() {
+    let mut cache = PacketCache::new(MediaKind::Video);
+    insert(&mut cache, 7, 2);
+    cache.pad(7, 3);
+    assert_eq!(cache.packet(7).unwrap().padded_payload(), [7, 7]);
 }
 
 #[test]
