@@ -12,6 +12,7 @@ mod attach;
 mod clock;
 mod commands;
 mod handshake;
+mod nap;
 mod outbox;
 mod readiness;
 mod relay;

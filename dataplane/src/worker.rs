@@ -16,6 +16,7 @@ use shared::protocol::{Command, CommandError, Reply};
 use crate::clock;
 use crate::commands::{CommandPort, Served};
 use crate::handshake::{AnswerQueue, PoolClient};
+use crate::nap::{Nap, Woken};
 use crate::outbox::ShardOutbox;
 use crate::port::{MediaSocket, MmsgReceiver, MmsgSender, Receiver};
 use crate::readiness::Readiness;
@@ -62,6 +63,7 @@ pub(crate) struct Worker {
     orders: OrderReceiver<Order>,
     sleeper: Arc<Sleeper>,
     readiness: Readiness,
+    nap: Nap,
     pulse: Arc<Pulse>,
     gauges_due: Timestamp,
     /// A turn came after they were made.
@@ -87,6 +89,10 @@ impl Worker {
             .map(MediaSocket::duplicate)
             .collect::<Result<_, _>>()?;
         let bell = std::os::fd::AsFd::as_fd(&parts.link.bell).try_clone_to_owned()?;
+        let mut sources = vec![bell.try_clone()?];
+        for socket in &parts.sockets {
+            sources.push(socket.duplicate()?);
+        }
         let sockets: Rc<[MediaSocket]> = parts.sockets.into();
         let out = ShardOutbox {
             sender: MmsgSender::new(Rc::clone(&sockets)),
@@ -106,6 +112,7 @@ impl Worker {
             orders: parts.orders,
             sleeper: parts.sleeper,
             readiness: Readiness::new(media, bell),
+            nap: Nap::new(sources),
             pulse: parts.pulse,
             gauges_due: Timestamp::default(),
             gauges_are_stale: false,
@@ -215,7 +222,11 @@ impl Worker {
             self.gauges_due = now + GAUGE_INTERVAL;
             shard.refresh_gauges();
         }
-        self.commands.publish(now, shard.counters());
+        let counters = shard.counters();
+        let traffic = counters.counter(Counter::DatagramsReceived)
+            + counters.counter(Counter::RelayPacketsReceived);
+        self.nap.note_traffic(now, traffic);
+        self.commands.publish(now, counters);
         self.pulse.beat(now);
     }
 
@@ -232,7 +243,9 @@ impl Worker {
             let retry = waiting.then(|| clock::now() + RETRY);
             let gauges = self.gauges_are_stale.then_some(self.gauges_due);
             let deadline = [due, retry, until, gauges].into_iter().flatten().min();
-            self.readiness.wait(deadline).await;
+            if self.nap.take(deadline) == Woken::Tired {
+                self.readiness.wait(deadline).await;
+            }
         }
         self.sleeper.awake();
         self.commands.awake();
