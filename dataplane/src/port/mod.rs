@@ -5,14 +5,17 @@
 //! own all the memory that they need from the start: no packet makes them allocate.
 
 mod address;
+mod delivery;
+mod messages;
 mod mmsg;
+mod queue;
 mod receive;
-mod segments;
 mod socket;
 #[cfg(test)]
 mod tests;
 
 pub use mmsg::MmsgSender;
+pub use queue::SEGMENTS_MAX;
 pub use receive::MmsgReceiver;
 pub use socket::{BufferSizes, MediaSocket};
 
@@ -55,8 +58,9 @@ pub struct SendStatistics {
     pub datagrams: u64,
     /// Their bytes, IP and UDP headers not counted.
     pub bytes: u64,
-    /// Messages that they went in; with segmentation offload one holds several.
-    pub messages: u64,
+    /// Messages that they went in, by their lengths: the first number is of messages that held one
+    /// datagram, the last of those that held [`SEGMENTS_MAX`].
+    pub messages: [u64; SEGMENTS_MAX],
     /// Dropped: the kernel's send buffer was full.
     pub buffer_full: u64,
     /// Dropped: the kernel refused to send them.

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use dataplane_core::Path;
 
 use super::address::RawAddress;
-use super::mmsg::{EMPTY_MESSAGE, EMPTY_VECTOR, SLOT_BYTES};
+use super::messages::{EMPTY_MESSAGE, EMPTY_VECTOR};
 use super::{MediaSocket, Received, Receiver};
 
 /// Receives batches of datagrams.
@@ -114,5 +114,7 @@ fn receive_messages(fd: i32, messages: &mut [libc::mmsghdr]) -> usize {
     }
 }
 
+/// Bytes of a slot: more than any Ethernet datagram, and a power of two.
+const SLOT_BYTES: usize = 2048;
 /// Datagrams of one receive call.
 const RECEIVE_BATCH: usize = 64;

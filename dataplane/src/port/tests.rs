@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dataplane_core::Path;
 
-use super::{MediaSocket, MmsgReceiver, MmsgSender, Received, Receiver, Sender};
+use super::{MediaSocket, MmsgReceiver, MmsgSender, Received, Receiver, SEGMENTS_MAX, Sender};
 
 fn sockets() -> Rc<[MediaSocket]> {
     ["127.0.0.1:0", "127.0.0.2:0"]
@@ -69,13 +69,16 @@ fn a_run_leaves_as_one_message_and_arrives_bit_exact_and_in_order() {
         );
     }
     let statistics = sender.take_statistics();
-    assert_eq!((statistics.datagrams, statistics.messages), (10, 2));
+    assert_eq!(statistics.datagrams, 10);
+    let mut messages = [0; SEGMENTS_MAX];
+    messages[4] = 2;
+    assert_eq!(statistics.messages, messages);
     assert_eq!(statistics.bytes, 4 * 1200 + 700 + 5 * 64);
     assert_eq!((statistics.refused, statistics.buffer_full), (0, 0));
 }
 
 #[test]
-fn more_datagrams_than_slots_are_flushed_in_between() {
+fn more_datagrams_than_the_queue_holds_are_flushed_in_between() {
     let mut sender = MmsgSender::new(sockets());
     // Several peers, since one's default receive buffer would not hold them all.
     let peers: Vec<UdpSocket> = (0..11).map(|_| peer()).collect();
@@ -105,24 +108,58 @@ fn a_datagram_that_was_taken_back_is_not_sent() {
 }
 
 #[test]
-fn a_refused_message_is_counted_and_the_others_leave() {
+fn refused_destinations_are_counted_and_the_others_get_theirs() {
+    let refusing = [
+        // EAFNOSUPPORT: an IPv6 address through an IPv4 socket.
+        "[2001:db8::1]:9",
+        // EACCES: the broadcast address of loopback.
+        "127.255.255.255:9",
+        // EINVAL: there is no such port.
+        "127.0.0.1:0",
+    ];
+    for remote in refusing {
+        let mut sender = MmsgSender::new(sockets());
+        let (first, last) = (peer(), peer());
+        let refused = Path {
+            socket: 0,
+            remote: remote.parse().unwrap(),
+        };
+        queue(&mut sender, path(0, &first), b"before");
+        for _ in 0..2 {
+            queue(&mut sender, refused, b"nowhere");
+        }
+        queue(&mut sender, path(0, &last), b"after");
+        sender.flush();
+        assert_eq!(heard(&first).0, b"before", "{remote}");
+        assert_eq!(heard(&last).0, b"after", "{remote}");
+        let statistics = sender.take_statistics();
+        assert_eq!(
+            (statistics.datagrams, statistics.refused),
+            (2, 2),
+            "{remote}"
+        );
+    }
+}
+
+#[test]
+fn a_refused_run_leaves_segmentation_on_for_the_others() {
     let mut sender = MmsgSender::new(sockets());
     let peer = peer();
-    // An IPv6 address through an IPv4 socket: EAFNOSUPPORT.
-    let refused = Path {
+    let nowhere = Path {
         socket: 0,
-        remote: "[2001:db8::1]:9".parse().unwrap(),
+        remote: "127.0.0.1:0".parse().unwrap(),
     };
-    queue(&mut sender, path(0, &peer), b"before");
-    queue(&mut sender, refused, b"nowhere");
-    queue(&mut sender, refused, b"nowhere");
-    let other = self::peer();
-    queue(&mut sender, path(0, &other), b"after");
-    sender.flush();
-    assert_eq!(heard(&peer).0, b"before");
-    assert_eq!(heard(&other).0, b"after");
-    let statistics = sender.take_statistics();
-    assert_eq!((statistics.datagrams, statistics.refused), (2, 2));
+    for path in [nowhere, path(0, &peer)] {
+        for content in [b"one", b"two"] {
+            queue(&mut sender, path, content);
+        }
+        sender.flush();
+    }
+    assert_eq!(
+        (heard(&peer).0, heard(&peer).0),
+        (b"one".to_vec(), b"two".to_vec())
+    );
+    assert_eq!(sender.take_statistics().messages[..2], [0, 1]);
 }
 
 #[test]
