@@ -260,29 +260,59 @@ fn write_extensions<'a>(
     extensions: impl Iterator<Item = (u8, &'a [u8])> + Clone,
     out: &mut [u8],
 ) -> Option<usize> {
-    let writable = extensions.filter(|(id, data)| Form::TwoByte.element_bytes(*id, data).is_some());
-    if writable.clone().next().is_none() {
-        return Some(0);
+    // Nearly all blocks are of the one-byte form, so that one is tried at once.
+    match write_block(Form::OneByte, extensions.clone(), out)? {
+        Block::Written(length) => Some(length),
+        Block::TooSmallForm => match write_block(Form::TwoByte, extensions, out)? {
+            Block::Written(length) => Some(length),
+            Block::TooSmallForm => None,
+        },
     }
-    let one_byte = writable
-        .clone()
-        .all(|(id, data)| Form::OneByte.element_bytes(id, data).is_some());
-    let (form, profile) = if one_byte {
-        (Form::OneByte, PROFILE_ONE_BYTE)
-    } else {
-        (Form::TwoByte, PROFILE_TWO_BYTE)
-    };
-    let (prefix, block) = out.split_first_chunk_mut::<4>()?;
+}
+
+/// What came of writing a block.
+enum Block {
+    /// It has so many bytes.
+    Written(usize),
+    /// An element fits the two-byte form only.
+    TooSmallForm,
+}
+
+/// Writes a block in one pass. None if `out` is too small.
+#[expect(
+    single_use_lifetimes,
+    reason = "stable Rust cannot elide it in `impl Trait`"
+)]
+fn write_block<'a>(
+    form: Form,
+    extensions: impl Iterator<Item = (u8, &'a [u8])>,
+    out: &mut [u8],
+) -> Option<Block> {
     let mut at = 0;
-    for (id, data) in writable {
-        at += write_element(form, id, data, block.get_mut(at..)?)?;
+    for (id, data) in extensions {
+        if Form::TwoByte.element_bytes(id, data).is_none() {
+            continue;
+        }
+        if form.element_bytes(id, data).is_none() {
+            return Some(Block::TooSmallForm);
+        }
+        at += write_element(form, id, data, out.get_mut(4 + at..)?)?;
     }
+    if at == 0 {
+        return Some(Block::Written(0));
+    }
+    let (prefix, block) = out.split_first_chunk_mut::<4>()?;
     let words = at.div_ceil(4);
     block.get_mut(at..words * 4)?.fill(0);
+    let profile = if form == Form::OneByte {
+        PROFILE_ONE_BYTE
+    } else {
+        PROFILE_TWO_BYTE
+    };
     let [p0, p1] = profile.to_be_bytes();
     let [w0, w1] = u16::try_from(words).ok()?.to_be_bytes();
     *prefix = [p0, p1, w0, w1];
-    Some(4 + words * 4)
+    Some(Block::Written(4 + words * 4))
 }
 
 fn write_element(form: Form, id: u8, data: &[u8], out: &mut [u8]) -> Option<usize> {
