@@ -76,22 +76,20 @@ impl Leg {
 pub(crate) struct Repeater {
     ssrc: Option<u32>,
     next_index: u64,
+    kind: MediaKind,
     /// By index modulo its length. A later packet takes the place of an earlier one, whose repeats
-    /// are forgotten then.
+    /// are forgotten then. Made with the first repeat: most subscribers lose nothing.
     history: Vec<Repeated>,
 }
 
 impl Repeater {
     /// Nothing sent again yet.
     pub(super) fn new(kind: MediaKind, ssrc: Option<u32>, first_index: u64) -> Self {
-        let length = match kind {
-            MediaKind::Video => HISTORY_VIDEO,
-            MediaKind::Audio => HISTORY_AUDIO,
-        };
         Self {
             ssrc,
             next_index: first_index,
-            history: vec![Repeated::default(); length],
+            kind,
+            history: Vec::new(),
         }
     }
 
@@ -107,6 +105,13 @@ impl Repeater {
         round_trip: Option<Duration>,
     ) -> Result<(), DropReason> {
         let interval = round_trip.map_or(INTERVAL_MIN, |round_trip| round_trip.max(INTERVAL_MIN));
+        if self.history.is_empty() {
+            let length = match self.kind {
+                MediaKind::Video => HISTORY_VIDEO,
+                MediaKind::Audio => HISTORY_AUDIO,
+            };
+            self.history = vec![Repeated::default(); length];
+        }
         let length = self.history.len() as u64;
         let place = usize::try_from(index.checked_rem(length).unwrap_or_default()).ok();
         let repeated = place.and_then(|place| self.history.get_mut(place));
