@@ -5,9 +5,11 @@ use shared::protocol::{DtlsRole, EndReason, Extension};
 
 use super::Shard;
 use super::sessions::SessionKey;
+use super::tracks::Tracks;
 use crate::handshake::{HandshakeId, HandshakeInput, HandshakeOutput};
 use crate::outbox::{Outbox, Path};
 use crate::rtp::RtpHeader;
+use crate::session::Session;
 use crate::session::ice::Nomination;
 use crate::session::ssrcs::{Binding, Stream};
 use crate::session::transport::Srtp;
@@ -197,39 +199,11 @@ impl Shard {
         let len = receiver.open_rtp(&header, bytes)?;
         let packet = bytes.get_mut(..len).ok_or(DropReason::RtpMalformed)?;
         session.note_arrival(now, &header, packet);
-        self.heard(now, key);
-        let binding = self.bind(key, &header, packet)?;
+        if session.transport.heard(now) {
+            self.events.session(key);
+        }
+        let binding = bind(session, &self.tracks, &header, packet)?;
         self.accept(now, binding, &header, packet)
-    }
-
-    /// Which stream of which publication a packet belongs to: by its SSRC if that is known, else by
-    /// mid and rid (RFC 8843 §9.2, RFC 8852 §3), else by its payload type if that says enough.
-    fn bind(
-        &mut self,
-        key: SessionKey,
-        header: &RtpHeader,
-        packet: &[u8],
-    ) -> Result<Binding, DropReason> {
-        let session = self.sessions.get_mut(key).ok_or(DropReason::UnknownSsrc)?;
-        if let Some(binding) = session.ssrcs.binding(header.ssrc) {
-            return Ok(binding);
-        }
-        let mut identity = Identity::default();
-        for (id, value) in header.extensions(packet) {
-            match session.extension(id) {
-                Some(Extension::Mid) => identity.mid = Some(value),
-                Some(Extension::RtpStreamId) => identity.rid = Some(value),
-                Some(Extension::RepairedRtpStreamId) => identity.repaired_rid = Some(value),
-                _ => {}
-            }
-        }
-        let publications = session.publications.iter().map(|(_, key)| *key);
-        let binding = self
-            .tracks
-            .identify(publications, &identity, header.payload_type)
-            .ok_or(DropReason::UnknownSsrc)?;
-        session.ssrcs.bind(header.ssrc, binding);
-        Ok(binding)
     }
 
     fn accept(
@@ -265,6 +239,34 @@ impl Shard {
             .add(binding.publication, binding.layer, accepted.sequence_number);
         Ok(())
     }
+}
+
+/// Which stream of which publication a packet belongs to: by its SSRC if that is known, else by
+/// mid and rid (RFC 8843 §9.2, RFC 8852 §3), else by its payload type if that says enough.
+fn bind(
+    session: &mut Session,
+    tracks: &Tracks,
+    header: &RtpHeader,
+    packet: &[u8],
+) -> Result<Binding, DropReason> {
+    if let Some(binding) = session.ssrcs.binding(header.ssrc) {
+        return Ok(binding);
+    }
+    let mut identity = Identity::default();
+    for (id, value) in header.extensions(packet) {
+        match session.extension(id) {
+            Some(Extension::Mid) => identity.mid = Some(value),
+            Some(Extension::RtpStreamId) => identity.rid = Some(value),
+            Some(Extension::RepairedRtpStreamId) => identity.repaired_rid = Some(value),
+            _ => {}
+        }
+    }
+    let publications = session.publications.iter().map(|(_, key)| *key);
+    let binding = tracks
+        .identify(publications, &identity, header.payload_type)
+        .ok_or(DropReason::UnknownSsrc)?;
+    session.ssrcs.bind(header.ssrc, binding);
+    Ok(binding)
 }
 
 /// What a packet says of where it belongs.
