@@ -1,12 +1,12 @@
 //! Logs, and the figures for Prometheus.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use shared::counters::{Counter, Counters, DropReason, Gauge};
+use shared::counters::{Counter, Counters, DropReason, Gauge, Histogram, Unit};
 use tracing_subscriber::EnvFilter;
 
 use crate::engine::{Engine, Plane};
@@ -87,21 +87,9 @@ impl HttpFigures {
         ) in &calls
         {
             let labels = format!("method=\"{method}\",route=\"{route}\",status=\"{status}\"");
-            for (count, (_, bound)) in figures.buckets.iter().zip(BUCKETS) {
-                text.line(
-                    &format!("{name}_bucket"),
-                    &format!("{labels},le=\"{bound}\""),
-                    count,
-                );
-            }
-            let count = figures.count;
-            text.line(
-                &format!("{name}_bucket"),
-                &format!("{labels},le=\"+Inf\""),
-                count,
-            );
-            text.line(&format!("{name}_sum"), &labels, figures.seconds);
-            text.line(&format!("{name}_count"), &labels, count);
+            let bounds = BUCKETS.iter().map(|(_, bound)| bound);
+            let buckets = bounds.zip(figures.buckets);
+            text.histogram(name, &labels, buckets, figures.count, figures.seconds);
         }
     }
 }
@@ -157,6 +145,9 @@ fn render_plane(plane: &Plane, text: &mut Page) {
             counters.drops(*reason)
         });
     }
+    for histogram in Histogram::ALL {
+        render_histogram(*histogram, &shards, text);
+    }
     text.head(
         "heartbeat_age_seconds",
         "gauge",
@@ -168,6 +159,36 @@ fn render_plane(plane: &Plane, text: &mut Page) {
             &format!("shard=\"{index}\""),
             age.as_secs_f64(),
         );
+    }
+}
+
+fn render_histogram(histogram: Histogram, shards: &[Counters], text: &mut Page) {
+    let name = histogram.name();
+    text.head(name, "histogram", histogram.help());
+    for (index, counters) in shards.iter().enumerate() {
+        let recorded = counters.distribution(histogram);
+        let bounds = histogram
+            .bounds()
+            .map(|bound| shown(bound, histogram.unit()));
+        let cumulative = recorded.buckets.iter().scan(0_u64, |below, bucket| {
+            *below = below.wrapping_add(*bucket);
+            Some(*below)
+        });
+        text.histogram(
+            name,
+            &format!("shard=\"{index}\""),
+            bounds.zip(cumulative),
+            recorded.count(),
+            shown(recorded.sum, histogram.unit()),
+        );
+    }
+}
+
+/// A value in the base unit that Prometheus wants. A sum beyond 2^53 loses its last digits.
+fn shown(value: u64, unit: Unit) -> f64 {
+    match unit {
+        Unit::Nanoseconds => value as f64 / 1e9,
+        Unit::Count => value as f64,
     }
 }
 
@@ -184,7 +205,25 @@ impl Page {
         let _ = writeln!(self.text, "# TYPE {PREFIX}{name} {kind}");
     }
 
-    fn line(&mut self, name: &str, labels: &str, value: impl std::fmt::Display) {
+    /// One histogram; `buckets` are upper bounds, each with the number of values up to it.
+    fn histogram(
+        &mut self,
+        name: &str,
+        labels: &str,
+        buckets: impl Iterator<Item = (impl Display, u64)>,
+        count: u64,
+        sum: f64,
+    ) {
+        let bucket = format!("{name}_bucket");
+        for (bound, up_to_it) in buckets {
+            self.line(&bucket, &format!("{labels},le=\"{bound}\""), up_to_it);
+        }
+        self.line(&bucket, &format!("{labels},le=\"+Inf\""), count);
+        self.line(&format!("{name}_sum"), labels, sum);
+        self.line(&format!("{name}_count"), labels, count);
+    }
+
+    fn line(&mut self, name: &str, labels: &str, value: impl Display) {
         let _ = if labels.is_empty() {
             writeln!(self.text, "{PREFIX}{name} {value}")
         } else {
@@ -223,8 +262,62 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_histogram_is_shown_by_cumulative_buckets_and_its_sum_in_seconds() {
+        let mut counters = Counters::default();
+        counters.record(Histogram::Residence, 4_000, 2);
+        counters.record(Histogram::Residence, 5_120, 1);
+        counters.record(Histogram::Residence, 200_000_000, 4);
+        let mut page = Page::default();
+        render_histogram(Histogram::Residence, &[counters], &mut page);
+        let mut lines = page.text.lines();
+        let name = "jackfield_residence_seconds";
+        assert!(
+            lines
+                .next()
+                .unwrap()
+                .starts_with(&format!("# HELP {name} How long"))
+        );
+        assert_eq!(
+            lines.next(),
+            Some("# TYPE jackfield_residence_seconds histogram")
+        );
+        for expected in [
+            r#"_bucket{shard="0",le="0.000004096"} 2"#,
+            r#"_bucket{shard="0",le="0.00000512"} 3"#,
+            r#"_bucket{shard="0",le="0.000006144"} 3"#,
+        ] {
+            assert_eq!(lines.next(), Some(format!("{name}{expected}").as_str()));
+        }
+        for expected in [
+            r#"_bucket{shard="0",le="0.134217728"} 3"#,
+            r#"_bucket{shard="0",le="+Inf"} 7"#,
+            r#"_sum{shard="0"} 0.80001312"#,
+            r#"_count{shard="0"} 7"#,
+        ] {
+            let found = lines.find(|line| line.ends_with(expected));
+            assert!(found.is_some(), "{expected} in {}", page.text);
+        }
+        assert_eq!(lines.next(), None);
+    }
+
+    #[test]
+    fn a_histogram_of_counts_is_shown_in_whole_numbers() {
+        let mut counters = Counters::default();
+        counters.record(Histogram::SendRunSegments, 16, 3);
+        let mut page = Page::default();
+        render_histogram(Histogram::SendRunSegments, &[counters], &mut page);
+        for expected in [
+            "jackfield_send_run_segments_bucket{shard=\"0\",le=\"15\"} 0\n",
+            "jackfield_send_run_segments_bucket{shard=\"0\",le=\"16\"} 3\n",
+            "jackfield_send_run_segments_sum{shard=\"0\"} 48\n",
+        ] {
+            assert!(page.text.contains(expected), "{expected} in {}", page.text);
+        }
+    }
+
     #[tokio::test]
-    async fn every_counter_gauge_and_drop_reason_of_every_shard_is_there() {
+    async fn every_counter_gauge_drop_reason_and_histogram_of_every_shard_is_there() {
         let fake = crate::engine::fake::FakeDataPlane::start(2);
         let (notices, _heard) = tokio::sync::mpsc::unbounded_channel();
         let engine = Engine::new(notices);
@@ -242,6 +335,10 @@ mod tests {
             for reason in DropReason::ALL {
                 let labels = format!("{{shard=\"{shard}\",reason=\"{}\"}} ", reason.name());
                 assert!(text.contains(&format!("jackfield_packets_dropped_total{labels}")));
+            }
+            for histogram in Histogram::ALL {
+                let line = format!("jackfield_{}_count{{shard=\"{shard}\"}} ", histogram.name());
+                assert!(text.contains(&line), "{line}");
             }
         }
     }

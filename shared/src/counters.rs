@@ -2,7 +2,12 @@
 //!
 //! [`Counter`]s only grow, [`Gauge`]s go both ways, and every packet that is not forwarded has a
 //! [`DropReason`]. Each is one 64-bit word in the shard's page of the shared region, in the order
-//! of the lists below. `/metrics` is made from the same lists, so a new line here is a new metric.
+//! of the lists below; a [`Histogram`] has a word for each bucket, and one for the sum. `/metrics`
+//! is made from the same lists, so a new line here is a new metric.
+
+mod histogram;
+
+pub use histogram::{Distribution, Unit};
 
 /// Declares an enum whose variants index a page of words, each with its metric name and help.
 macro_rules! words {
@@ -178,8 +183,19 @@ words! {
     }
 }
 
+words! {
+    /// Values by their size.
+    Histogram {
+        /// How long a media packet was in the server, from the kernel's receive timestamp to the
+        /// hand-over to the kernel.
+        Residence = "residence_seconds",
+        /// Datagrams that left in one message to the kernel.
+        SendRunSegments = "send_run_segments",
+    }
+}
+
 /// Words of one shard's page.
-pub const WORDS: usize = Counter::COUNT + Gauge::COUNT + DropReason::COUNT;
+pub const WORDS: usize = HISTOGRAMS_START + histogram::WORDS;
 
 /// A shard's own figures, before they are copied to its page of the shared region.
 #[derive(Clone, Debug)]
@@ -207,6 +223,14 @@ impl Counters {
     /// One more packet that went no further.
     pub fn dropped(&mut self, reason: DropReason) {
         self.bump(Counter::COUNT + Gauge::COUNT + reason.index(), 1);
+    }
+
+    /// The same value `times` times over, in the histogram's unit.
+    #[inline]
+    pub fn record(&mut self, histogram: Histogram, value: u64, times: u64) {
+        let start = HISTOGRAMS_START + histogram.start();
+        self.bump(start + histogram.bucket_of(value), times);
+        self.bump(start + histogram.buckets(), value.wrapping_mul(times));
     }
 
     /// Sets a gauge.
@@ -237,6 +261,16 @@ impl Counters {
             .unwrap_or_default()
     }
 
+    /// What a histogram has recorded.
+    pub fn distribution(&self, histogram: Histogram) -> Distribution<'_> {
+        let start = HISTOGRAMS_START + histogram.start();
+        let sum = start + histogram.buckets();
+        Distribution {
+            buckets: self.words.get(start..sum).unwrap_or_default(),
+            sum: self.words.get(sum).copied().unwrap_or_default(),
+        }
+    }
+
     /// All words, in the order of the page.
     pub fn words(&self) -> &[u64; WORDS] {
         &self.words
@@ -247,6 +281,7 @@ impl Counters {
         Self { words }
     }
 
+    #[inline]
     fn bump(&mut self, index: usize, amount: u64) {
         if let Some(word) = self.words.get_mut(index) {
             *word = word.wrapping_add(amount);
@@ -254,22 +289,7 @@ impl Counters {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+const HISTOGRAMS_START: usize = Counter::COUNT + Gauge::COUNT + DropReason::COUNT;
 
-    #[test]
-    fn every_word_has_a_place_of_its_own() {
-        let mut counters = Counters::default();
-        for counter in Counter::ALL {
-            counters.increment(*counter);
-        }
-        for gauge in Gauge::ALL {
-            counters.set(*gauge, 1);
-        }
-        for reason in DropReason::ALL {
-            counters.dropped(*reason);
-        }
-        assert_eq!(counters.words(), &[1; WORDS]);
-    }
-}
+#[cfg(test)]
+mod tests;
