@@ -140,6 +140,8 @@ fn dataplane_config(settings: &Settings) -> DataplaneConfig {
     config.io = match settings.io {
         config::Io::Auto | config::Io::Mmsg => IoBackend::Mmsg,
     };
+    config.gso = settings.gso;
+    config.spin = settings.spin;
     config.dtls = match settings.dtls {
         config::Dtls::Dimpl => DtlsEngine::Dimpl,
         config::Dtls::Webrtc => DtlsEngine::Webrtc,
@@ -159,6 +161,10 @@ fn core_choice(cores: &config::Cores) -> CoreChoice {
     }
 }
 
+fn on_or_off(switch: bool) -> &'static str {
+    if switch { "on" } else { "off" }
+}
+
 /// The command line that gives a data plane the same settings.
 fn dataplane_arguments(settings: &Settings) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = vec!["dataplane".into()];
@@ -175,6 +181,8 @@ fn dataplane_arguments(settings: &Settings) -> Vec<OsString> {
     flag("media-port", settings.media_port.to_string().into());
     flag("cores", settings.cores.to_string().into());
     flag("io", settings.io.to_string().into());
+    flag("gso", on_or_off(settings.gso).into());
+    flag("spin", on_or_off(settings.spin).into());
     flag("dtls", settings.dtls.to_string().into());
     for (name, timeout) in [
         ("orphan-timeout", settings.orphan_timeout),

@@ -20,6 +20,11 @@ pub struct DataplaneConfig {
     pub first_media_port: u16,
     /// How datagrams are moved.
     pub io: IoBackend,
+    /// Whether datagrams of one destination leave as one message (`UDP_SEGMENT`), where the system
+    /// can do that.
+    pub gso: bool,
+    /// Whether shards look for packets all the time instead of sleeping.
+    pub spin: bool,
     /// Who does the DTLS handshakes.
     pub dtls: DtlsEngine,
     /// How long the data plane lives without a control plane.
@@ -39,6 +44,8 @@ impl DataplaneConfig {
             media_addresses,
             first_media_port: FIRST_MEDIA_PORT,
             io: IoBackend::default(),
+            gso: true,
+            spin: false,
             dtls: DtlsEngine::default(),
             orphan_timeout: ORPHAN_TIMEOUT,
             unconnected_timeout: UNCONNECTED_TIMEOUT,

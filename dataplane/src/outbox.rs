@@ -3,7 +3,7 @@
 use dataplane_core::handshake::{HandshakeId, HandshakeInput};
 use dataplane_core::relay::RelayMessage;
 use dataplane_core::{Outbox, Path};
-use shared::counters::{Counter, Counters, DropReason};
+use shared::counters::{Counter, Counters, DropReason, Histogram};
 use shared::id::ShardIndex;
 
 use crate::handshake::PoolClient;
@@ -41,6 +41,9 @@ impl<S: Sender> ShardOutbox<S> {
         let sent = self.sender.take_statistics();
         counters.add(Counter::DatagramsSent, sent.datagrams);
         counters.add(Counter::BytesSent, sent.bytes);
+        for (segments, messages) in (1..).zip(sent.messages) {
+            counters.record(Histogram::SendRunSegments, segments, messages);
+        }
         for _ in 0..sent.buffer_full {
             counters.dropped(DropReason::SendBufferFull);
         }

@@ -21,7 +21,7 @@ use crate::relay::{Inbox, RelaySender};
 use crate::sleeper::Sleeper;
 use crate::supervisor::{DataplaneError, random};
 use crate::watchdog::{Pulse, Watchdog};
-use crate::worker::{Order, Worker, WorkerParts};
+use crate::worker::{Idleness, Order, Worker, WorkerParts};
 
 /// All shards.
 #[derive(Debug)]
@@ -109,6 +109,11 @@ impl Shards {
                 pool: pool.client(draft.index),
                 orders: taken,
                 pulse,
+                idleness: if config.spin {
+                    Idleness::Spin
+                } else {
+                    Idleness::Sleep
+                },
             };
             let executor = launch(core, parts)?;
             handles.push(Handle {

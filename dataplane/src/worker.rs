@@ -38,6 +38,16 @@ pub(crate) struct WorkerParts {
     pub(crate) pool: PoolClient,
     pub(crate) orders: OrderReceiver<Order>,
     pub(crate) pulse: Arc<Pulse>,
+    pub(crate) idleness: Idleness,
+}
+
+/// What a worker does while nothing is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Idleness {
+    /// Sleeps until there is something.
+    Sleep,
+    /// Looks again at once: its core has nothing else to do.
+    Spin,
 }
 
 /// What the main thread tells a worker.
@@ -65,6 +75,7 @@ pub(crate) struct Worker {
     readiness: Readiness,
     nap: Nap,
     pulse: Arc<Pulse>,
+    idleness: Idleness,
     gauges_due: Timestamp,
     /// A turn came after they were made.
     gauges_are_stale: bool,
@@ -114,6 +125,7 @@ impl Worker {
             readiness: Readiness::new(media, bell),
             nap: Nap::new(sources),
             pulse: parts.pulse,
+            idleness: parts.idleness,
             gauges_due: Timestamp::default(),
             gauges_are_stale: false,
         })
@@ -133,7 +145,7 @@ impl Worker {
     }
 
     async fn turn_and_rest(&mut self, until: Option<Timestamp>) {
-        if self.turn() {
+        if self.turn() || self.idleness == Idleness::Spin {
             // More work: still let the executor see to its timers now and then.
             glommio::yield_if_needed().await;
         } else {

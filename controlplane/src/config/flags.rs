@@ -105,6 +105,16 @@ struct MediaFlags {
     #[arg(long, value_name = "BACKEND")]
     io: Option<String>,
 
+    /// Whether datagrams of one destination leave as one message (UDP generic segmentation
+    /// offload), where the system can: `on` or `off` [default: on]
+    #[arg(long, value_name = "SWITCH")]
+    gso: Option<String>,
+
+    /// The forwarding cores look for packets all the time instead of sleeping: a lower delay for
+    /// all of a core; for cores that do nothing else [default: off]
+    #[arg(long, value_name = "SWITCH", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    spin: Option<String>,
+
     /// DTLS engine: `dimpl` or `webrtc` [default: dimpl]
     #[arg(long, value_name = "ENGINE")]
     dtls: Option<String>,
@@ -194,6 +204,8 @@ impl MediaFlags {
         layer.set_flag("media-port", self.media_port);
         layer.set_flag("cores", self.cores);
         layer.set_flag("io", self.io);
+        layer.set_flag("gso", self.gso);
+        layer.set_flag("spin", self.spin);
         layer.set_flag("dtls", self.dtls);
         layer.set_flag("orphan-timeout", self.orphan_timeout);
         layer.set_flag("unconnected-timeout", self.unconnected_timeout);

@@ -28,6 +28,10 @@ pub struct Settings {
     pub cores: Cores,
     /// `io`: how datagrams are moved.
     pub io: Io,
+    /// `gso`: whether datagrams of one destination leave as one message (`UDP_SEGMENT`).
+    pub gso: bool,
+    /// `spin`: whether the forwarding cores look for packets all the time instead of sleeping.
+    pub spin: bool,
     /// `data-dir`: where the database, the secrets and the data plane's socket stand.
     pub data_dir: PathBuf,
     /// `app`: apps that must exist.
@@ -95,6 +99,8 @@ impl Settings {
             media_port: layers.one("media-port", value::port)?.unwrap_or(MEDIA_PORT),
             cores: layers.one("cores", value::cores)?.unwrap_or_default(),
             io: layers.one("io", value::io)?.unwrap_or_default(),
+            gso: layers.one("gso", value::switch)?.unwrap_or(true),
+            spin: layers.one("spin", value::switch)?.unwrap_or(false),
             data_dir: match layers.one("data-dir", value::path)? {
                 Some(path) => path,
                 None => default_data_dir()?,
@@ -276,6 +282,8 @@ mod tests {
             ("cores", "\"3-1\""),
             ("cores", "\"1,1\""),
             ("io", "\"magic\""),
+            ("gso", "\"perhaps\""),
+            ("spin", "2"),
             ("data-dir", "\"\""),
             ("app", "\"id-without-secret\""),
             ("app", "\"id:\""),

@@ -18,13 +18,15 @@ pub(super) fn equalize(publication: &mut Publication, batch: &[Pending]) {
         else {
             continue;
         };
-        let packets: ArrayVec<(u64, usize), BATCH_MAX> = batch
+        let packets: ArrayVec<Unsent, BATCH_MAX> = batch
             .iter()
             .filter(|packet| usize::from(packet.layer) == index)
             .filter_map(|packet| {
                 let cached = layer.packet(packet.sequence_number)?;
-                let length = cached.extensions_len() + cached.payload().len();
-                Some((packet.sequence_number, length))
+                Some(Unsent {
+                    sequence_number: packet.sequence_number,
+                    length: cached.extensions_len() + cached.payload().len(),
+                })
             })
             .take(BATCH_MAX)
             .collect();
@@ -38,13 +40,21 @@ pub(super) fn equalize(publication: &mut Publication, batch: &[Pending]) {
     }
 }
 
+/// A packet of one layer that waits to leave.
+#[derive(Clone, Copy, Debug)]
+struct Unsent {
+    sequence_number: u64,
+    /// Bytes, as far as packets of the layer differ in them.
+    length: usize,
+}
+
 /// Cuts off the packets that can leave as one message once they are padded: the lengths are no more
 /// than [`PADDING_MAX`] apart, and a shorter one may follow as the last.
-fn split_run(packets: &[(u64, usize)]) -> Option<(&[(u64, usize)], &[(u64, usize)])> {
-    let (_, first) = *packets.first()?;
-    let (mut shortest, mut longest) = (first, first);
+fn split_run(packets: &[Unsent]) -> Option<(&[Unsent], &[Unsent])> {
+    let Unsent { length, .. } = *packets.first()?;
+    let (mut shortest, mut longest) = (length, length);
     let mut count = 1;
-    for (_, length) in packets.iter().skip(1).take(RUN_MAX - 1) {
+    for Unsent { length, .. } in packets.iter().skip(1).take(RUN_MAX - 1) {
         let fits = longest.max(*length) - shortest.min(*length) <= PADDING_MAX;
         if !fits && *length > shortest {
             break;
@@ -60,12 +70,12 @@ fn split_run(packets: &[(u64, usize)]) -> Option<(&[(u64, usize)], &[(u64, usize
 }
 
 /// What each packet of a run needs to be as long as the longest. The last one needs nothing.
-fn paddings(run: &[(u64, usize)]) -> impl Iterator<Item = (u64, u8)> + '_ {
-    let longest = run.iter().map(|(_, length)| *length).max().unwrap_or(0);
-    let (_, equal) = run.split_last().unwrap_or((&(0, 0), &[]));
-    equal.iter().filter_map(move |(sequence_number, length)| {
-        let padding = u8::try_from(longest - length).ok()?;
-        (padding > 0).then_some((*sequence_number, padding))
+fn paddings(run: &[Unsent]) -> impl Iterator<Item = (u64, u8)> + '_ {
+    let longest = run.iter().map(|packet| packet.length).max().unwrap_or(0);
+    let but_the_last = run.split_last().map_or(run, |(_, equal)| equal);
+    but_the_last.iter().filter_map(move |packet| {
+        let padding = u8::try_from(longest - packet.length).ok()?;
+        (padding > 0).then_some((packet.sequence_number, padding))
     })
 }
 
@@ -80,13 +90,19 @@ mod tests {
 
     /// The lengths of each run after padding.
     fn padded(lengths: &[usize]) -> Vec<Vec<usize>> {
-        let packets: Vec<_> = (0..).zip(lengths.iter().copied()).collect();
+        let packets: Vec<_> = (0..)
+            .zip(lengths)
+            .map(|(sequence_number, length)| Unsent {
+                sequence_number,
+                length: *length,
+            })
+            .collect();
         let mut rest = packets.as_slice();
         let mut runs = Vec::new();
         while let Some((run, after)) = split_run(rest) {
             rest = after;
-            let mut lengths: Vec<_> = run.iter().map(|(_, length)| *length).collect();
-            let (first, _) = run[0];
+            let mut lengths: Vec<_> = run.iter().map(|packet| packet.length).collect();
+            let first = run[0].sequence_number;
             for (number, padding) in paddings(run) {
                 lengths[usize::try_from(number - first).unwrap()] += usize::from(padding);
             }
