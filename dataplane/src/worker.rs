@@ -66,7 +66,6 @@ pub(crate) enum Order {
 pub(crate) struct Worker {
     engine: Engine,
     receiver: MmsgReceiver,
-    sockets: Rc<[MediaSocket]>,
     commands: CommandPort,
     inbox: Arc<Inbox>,
     answers: Arc<AnswerQueue>,
@@ -115,8 +114,7 @@ impl Worker {
                 shard: Shard::new(parts.shard),
                 out,
             },
-            receiver: MmsgReceiver::new(Rc::clone(&sockets)),
-            sockets,
+            receiver: MmsgReceiver::new(sockets),
             commands: CommandPort::new(parts.memory, parts.link),
             inbox: parts.inbox,
             answers: parts.answers,
@@ -176,22 +174,15 @@ impl Worker {
 
     fn receive(&mut self, now: Timestamp) -> bool {
         let Self {
-            engine,
-            receiver,
-            sockets,
-            ..
+            engine, receiver, ..
         } = self;
-        let mut more = false;
-        for (index, _) in (0_u8..).zip(sockets.iter()) {
-            let received = receiver.receive(index, &mut |path, bytes| {
-                engine.guard(|shard, out| shard.handle_datagram(now, path, bytes, out));
-            });
-            for _ in 0..received.too_large {
-                engine.shard.counters_mut().dropped(DropReason::TooLarge);
-            }
-            more |= received.more;
+        let received = receiver.receive(|arrival, bytes| {
+            engine.guard(|shard, out| shard.handle_datagram(now, arrival.path, bytes, out));
+        });
+        for _ in 0..received.too_large {
+            engine.shard.counters_mut().dropped(DropReason::TooLarge);
         }
-        more
+        received.more
     }
 
     fn serve_commands(&mut self, now: Timestamp) -> bool {

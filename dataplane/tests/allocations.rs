@@ -61,7 +61,7 @@ fn receiving_and_sending_allocate_nothing() {
             peer.send_to(&[7; 1200], address).unwrap();
         }
         received += receiver
-            .receive(0, &mut |_, bytes| {
+            .receive(|_, bytes: &mut [u8]| {
                 for path in &paths {
                     sender.datagram(*path, |slot| {
                         slot[..bytes.len()].copy_from_slice(bytes);

@@ -5,6 +5,7 @@
 //! own all the memory that they need from the start: no packet makes them allocate.
 
 mod address;
+mod control;
 mod delivery;
 mod messages;
 mod mmsg;
@@ -13,6 +14,7 @@ mod receive;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 pub use mmsg::MmsgSender;
 pub use queue::SEGMENTS_MAX;
@@ -20,12 +22,24 @@ pub use receive::MmsgReceiver;
 pub use socket::{BufferSizes, MediaSocket};
 
 use dataplane_core::Path;
+use dataplane_core::time::Timestamp;
 
 /// Takes datagrams in.
 pub trait Receiver {
-    /// Receives what one socket holds, at most one batch, and gives each datagram to `deliver`
-    /// with the way it came. The bytes may be changed in place.
-    fn receive(&mut self, socket: u8, deliver: &mut dyn FnMut(Path, &mut [u8])) -> Received;
+    /// Receives what the sockets hold, about 64 datagrams at most, and gives each to `deliver`.
+    /// The bytes may be changed in place.
+    fn receive(&mut self, deliver: impl FnMut(Arrival, &mut [u8])) -> Received;
+}
+
+/// How and when a datagram came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// The way between our socket and the sender.
+    pub path: Path,
+    /// When the kernel took it in, on the clock of the shard; of datagrams that the kernel has
+    /// joined the first one's. Never later than the call that received it, and if the kernel does
+    /// not say, the time of that call.
+    pub at: Timestamp,
 }
 
 /// Lets datagrams out.
@@ -45,9 +59,9 @@ pub trait Sender {
 pub struct Received {
     /// Datagrams given to `deliver`.
     pub datagrams: usize,
-    /// Datagrams thrown away since they are longer than a slot.
+    /// Datagrams thrown away since they are longer than any that we take (2,048 bytes).
     pub too_large: usize,
-    /// Whether the batch was full, so that more may wait.
+    /// Whether more may wait.
     pub more: bool,
 }
 

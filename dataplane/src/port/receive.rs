@@ -1,102 +1,162 @@
-//! Receives datagrams by `recvmmsg`.
+//! Receives datagrams by `recvmmsg`, with UDP generic receive offload.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
 use std::rc::Rc;
 
 use dataplane_core::Path;
 
 use super::address::RawAddress;
+use super::control::{Control, ControlBuffer};
 use super::messages::{EMPTY_MESSAGE, EMPTY_VECTOR};
-use super::{MediaSocket, Received, Receiver};
+use super::turn::{Moment, TURN_DATAGRAMS, Turn};
+use super::{Arrival, MediaSocket, Received, Receiver};
 
-/// Receives batches of datagrams.
+/// Receives batches of messages, and gives their datagrams away turn by turn.
 #[derive(Debug)]
 pub struct MmsgReceiver {
     sockets: Rc<[MediaSocket]>,
+    /// Which socket is asked next: they take turns.
+    next_socket: u8,
     arena: Box<[u8]>,
     names: Box<[RawAddress]>,
+    controls: Box<[ControlBuffer]>,
     vectors: Box<[libc::iovec]>,
     messages: Box<[libc::mmsghdr]>,
+    batch: Batch,
+}
+
+/// What the last call has brought, and how far it was given away.
+#[derive(Clone, Copy, Debug, Default)]
+struct Batch {
+    socket: u8,
+    /// Messages.
+    count: usize,
+    /// The first one that was not given away.
+    next: usize,
+    moment: Moment,
 }
 
 impl MmsgReceiver {
     /// Takes all memory that it will need.
     pub fn new(sockets: Rc<[MediaSocket]>) -> Self {
-        Self {
+        let mut receiver = Self {
             sockets,
-            arena: vec![0; RECEIVE_BATCH * SLOT_BYTES].into_boxed_slice(),
-            names: vec![RawAddress::EMPTY; RECEIVE_BATCH].into_boxed_slice(),
-            vectors: vec![EMPTY_VECTOR; RECEIVE_BATCH].into_boxed_slice(),
-            messages: vec![EMPTY_MESSAGE; RECEIVE_BATCH].into_boxed_slice(),
+            next_socket: 0,
+            arena: vec![0; BATCH_MESSAGES * SLOT_BYTES].into_boxed_slice(),
+            names: vec![RawAddress::EMPTY; BATCH_MESSAGES].into_boxed_slice(),
+            controls: vec![ControlBuffer::EMPTY; BATCH_MESSAGES].into_boxed_slice(),
+            vectors: vec![EMPTY_VECTOR; BATCH_MESSAGES].into_boxed_slice(),
+            messages: vec![EMPTY_MESSAGE; BATCH_MESSAGES].into_boxed_slice(),
+            batch: Batch::default(),
+        };
+        receiver.prepare(BATCH_MESSAGES);
+        receiver
+    }
+
+    /// Points the first `count` messages at their slots: the kernel has written to their headers.
+    fn prepare(&mut self, count: usize) {
+        let slots = self.arena.chunks_exact_mut(SLOT_BYTES);
+        let vectors = self.vectors.iter_mut().zip(slots);
+        let parts = self.names.iter_mut().zip(&mut self.controls).zip(vectors);
+        let messages = self.messages.iter_mut().take(count).zip(parts);
+        for (message, ((name, control), (vector, slot))) in messages {
+            vector.iov_base = slot.as_mut_ptr().cast();
+            vector.iov_len = MESSAGE_BYTES;
+            message.msg_hdr = libc::msghdr {
+                msg_name: ptr::from_mut(name).cast(),
+                msg_namelen: RawAddress::LEN,
+                msg_iov: vector,
+                msg_iovlen: 1,
+                msg_control: ptr::from_mut(control).cast(),
+                msg_controllen: ControlBuffer::LEN,
+                msg_flags: 0,
+            };
         }
     }
 
-    /// Points every message at its slot; the kernel overwrites some of the fields each time.
-    fn prepare(&mut self) {
-        let slots = self.arena.chunks_exact_mut(SLOT_BYTES);
-        let parts = self
-            .messages
-            .iter_mut()
-            .zip(&mut self.vectors)
-            .zip(&mut self.names);
-        for (((message, vector), name), slot) in parts.zip(slots) {
-            *vector = libc::iovec {
-                iov_base: slot.as_mut_ptr().cast(),
-                iov_len: slot.len(),
+    /// Asks the next socket for a batch.
+    fn fill(&mut self) {
+        self.prepare(self.batch.count);
+        let index = self.next_socket;
+        let Some(socket) = self.sockets.get(usize::from(index)) else {
+            return;
+        };
+        let following = index.saturating_add(1);
+        let wraps = usize::from(following) >= self.sockets.len();
+        self.next_socket = if wraps { 0 } else { following };
+        let count = receive_messages(socket.as_raw_fd(), &mut self.messages);
+        self.batch = Batch {
+            socket: index,
+            count,
+            next: 0,
+            // The clocks cost a tenth of a datagram.
+            moment: if count > 0 {
+                Moment::now()
+            } else {
+                Moment::default()
+            },
+        };
+    }
+
+    /// Gives away what is left of the batch, until the turn is full.
+    fn give(&mut self, turn: &mut Turn<impl FnMut(Arrival, &mut [u8])>) {
+        let batch = &mut self.batch;
+        let contents = self.arena.chunks_exact_mut(SLOT_BYTES).zip(&self.controls);
+        let parts = self.messages.iter().zip(&self.names).zip(contents);
+        for ((message, name), (slot, control)) in parts.take(batch.count).skip(batch.next) {
+            if turn.is_full() {
+                return;
+            }
+            batch.next += 1;
+            let length = usize::try_from(message.msg_len).unwrap_or_default();
+            let (Some(remote), Some(bytes)) = (name.get(), slot.get_mut(..length)) else {
+                continue;
             };
-            let header = &mut message.msg_hdr;
-            header.msg_name = ptr::from_mut(name).cast();
-            header.msg_namelen = RawAddress::LEN;
-            header.msg_iov = vector;
-            header.msg_iovlen = 1;
-            header.msg_flags = 0;
-            message.msg_len = 0;
+            let control = Control::parse(control.filled(message.msg_hdr.msg_controllen));
+            let arrival = Arrival {
+                path: Path {
+                    socket: batch.socket,
+                    remote,
+                },
+                at: batch.moment.of(control.arrived),
+            };
+            turn.message(arrival, bytes, control.segment);
         }
     }
 }
 
 impl Receiver for MmsgReceiver {
-    fn receive(&mut self, socket: u8, deliver: &mut dyn FnMut(Path, &mut [u8])) -> Received {
-        let Some(fd) = self
-            .sockets
-            .get(usize::from(socket))
-            .map(AsRawFd::as_raw_fd)
-        else {
-            return Received::default();
-        };
-        self.prepare();
-        let count = receive_messages(fd, &mut self.messages);
-        let mut received = Received {
-            more: count == RECEIVE_BATCH,
-            ..Received::default()
-        };
-        let slots = self.arena.chunks_exact_mut(SLOT_BYTES);
-        let parts = self.messages.iter().zip(&self.names).zip(slots);
-        for ((message, name), slot) in parts.take(count) {
-            if message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 {
-                received.too_large += 1;
-                continue;
+    fn receive(&mut self, deliver: impl FnMut(Arrival, &mut [u8])) -> Received {
+        let mut turn = Turn::new(deliver);
+        let mut more = false;
+        for _ in 0..self.sockets.len() {
+            if self.batch.next == self.batch.count {
+                self.fill();
             }
-            let length = usize::try_from(message.msg_len).unwrap_or_default();
-            if let (Some(remote), Some(bytes)) = (name.get(), slot.get_mut(..length)) {
-                received.datagrams += 1;
-                deliver(Path { socket, remote }, bytes);
+            more |= self.batch.count == BATCH_MESSAGES;
+            self.give(&mut turn);
+            if turn.is_full() {
+                more = true;
+                break;
             }
         }
-        received
+        Received {
+            more,
+            ..turn.received
+        }
     }
 }
 
-/// Fills as many messages as there are datagrams; any error counts as none, since the next turn
-/// asks again.
-fn receive_messages(fd: i32, messages: &mut [libc::mmsghdr]) -> usize {
+/// Fills as many messages as there are; any error counts as none, since the next turn asks again.
+fn receive_messages(fd: RawFd, messages: &mut [libc::mmsghdr]) -> usize {
     let room = u32::try_from(messages.len()).unwrap_or_default();
     loop {
-        // SAFETY: `messages` holds `room` headers, each of which `prepare` has just pointed at a
-        // name, a vector and a slot that live in the same receiver and are borrowed by no one. The
-        // kernel writes within the lengths given and keeps no pointer after the call.
+        // SAFETY: `messages` holds `room` headers, each of which `prepare` has pointed at a name, a
+        // vector, a control buffer and a slot that live in the same receiver, neither move nor are
+        // borrowed by anyone. The kernel writes within the lengths given and keeps no pointer after
+        // the call.
         let result = unsafe {
             libc::recvmmsg(
                 fd,
@@ -114,7 +174,11 @@ fn receive_messages(fd: i32, messages: &mut [libc::mmsghdr]) -> usize {
     }
 }
 
-/// Bytes of a slot: more than any Ethernet datagram, and a power of two.
-const SLOT_BYTES: usize = 2048;
-/// Datagrams of one receive call.
-const RECEIVE_BATCH: usize = 64;
+/// Messages of one call: as many as a turn may have datagrams.
+const BATCH_MESSAGES: usize = TURN_DATAGRAMS;
+/// Bytes of a message: no datagram is longer, nor what the kernel joins of several.
+const MESSAGE_BYTES: usize = 64 * 1024;
+/// From slot to slot. Memory that no message has reached is never touched, so it is not there; the
+/// 1,024 bytes more keep the beginnings of slots, which is all that most have, from sharing the
+/// same few lines of a cache.
+const SLOT_BYTES: usize = MESSAGE_BYTES + 1024;

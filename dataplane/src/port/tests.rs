@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use dataplane_core::Path;
 
-use super::{MediaSocket, MmsgReceiver, MmsgSender, Received, Receiver, SEGMENTS_MAX, Sender};
+use super::{
+    Arrival, MediaSocket, MmsgReceiver, MmsgSender, Received, Receiver, SEGMENTS_MAX, Sender,
+};
+use crate::clock;
 
 fn sockets() -> Rc<[MediaSocket]> {
     ["127.0.0.1:0", "127.0.0.2:0"]
@@ -162,61 +165,146 @@ fn a_refused_run_leaves_segmentation_on_for_the_others() {
     assert_eq!(sender.take_statistics().messages[..2], [0, 1]);
 }
 
-#[test]
-fn a_batch_is_delivered_with_the_ways_it_came() {
-    let sockets = sockets();
-    let mut receiver = MmsgReceiver::new(Rc::clone(&sockets));
-    let (first, second) = (peer(), peer());
-    first
-        .send_to(&content(1, 1300), sockets[0].local_addr())
-        .unwrap();
-    second.send_to(b"two", sockets[0].local_addr()).unwrap();
-    second
-        .send_to(b"elsewhere", sockets[1].local_addr())
-        .unwrap();
+/// What a call of `receive` brings.
+fn receive(receiver: &mut MmsgReceiver) -> (Vec<(Arrival, Vec<u8>)>, Received) {
     let mut delivered = Vec::new();
-    let received = receiver.receive(0, &mut |path, bytes| delivered.push((path, bytes.to_vec())));
-    assert_eq!(
-        received,
-        Received {
-            datagrams: 2,
-            too_large: 0,
-            more: false
-        }
-    );
-    assert_eq!(
-        delivered,
-        [
-            (path(0, &first), content(1, 1300)),
-            (path(0, &second), b"two".to_vec())
-        ]
-    );
-    assert_eq!(receiver.receive(0, &mut |_, _| ()), Received::default());
-    assert_eq!(receiver.receive(1, &mut |_, _| ()).datagrams, 1);
-    assert_eq!(receiver.receive(7, &mut |_, _| ()), Received::default());
+    let received = receiver.receive(|arrival, bytes| delivered.push((arrival, bytes.to_vec())));
+    (delivered, received)
 }
 
 #[test]
-fn a_full_batch_says_that_more_may_wait() {
+fn datagrams_of_all_sockets_are_delivered_with_the_ways_they_came() {
+    let sockets = sockets();
+    let mut receiver = MmsgReceiver::new(Rc::clone(&sockets));
+    let (first, second) = (peer(), peer());
+    let datagrams = [
+        (0, &first, content(1, 1300)),
+        (0, &second, b"two".to_vec()),
+        (1, &second, Vec::new()),
+    ];
+    for (socket, peer, bytes) in &datagrams {
+        let address = sockets[usize::from(*socket)].local_addr();
+        peer.send_to(bytes, address).unwrap();
+    }
+    let (delivered, received) = receive(&mut receiver);
+    assert_eq!((received.datagrams, received.more), (3, false));
+    for ((arrival, bytes), (socket, peer, sent)) in delivered.iter().zip(&datagrams) {
+        assert_eq!((arrival.path, bytes), (path(*socket, peer), sent));
+    }
+    assert_eq!(receive(&mut receiver).1, Received::default());
+}
+
+#[test]
+fn a_datagram_comes_with_the_time_at_which_the_kernel_took_it() {
+    let sockets = sockets();
+    let mut receiver = MmsgReceiver::new(Rc::clone(&sockets));
+    let before = clock::now();
+    peer().send_to(b"x", sockets[0].local_addr()).unwrap();
+    let after = clock::now();
+    std::thread::sleep(Duration::from_millis(20));
+    let (delivered, _) = receive(&mut receiver);
+    let at = delivered[0].0.at;
+    // The two clocks of a stamp are not read at the same instant.
+    let slack = Duration::from_millis(5);
+    assert!(
+        before - slack <= at && at <= after + slack,
+        "{before:?} {at:?} {after:?}"
+    );
+}
+
+#[test]
+fn what_the_kernel_has_joined_is_cut_into_datagrams_again() {
+    let sockets = sockets();
+    let mut receiver = MmsgReceiver::new(Rc::clone(&sockets));
+    let mut sender = MmsgSender::new(sockets.clone());
+    let to_first = Path {
+        socket: 1,
+        remote: sockets[0].local_addr(),
+    };
+    let lengths = [1200, 1200, 1200, 700];
+    for (seed, length) in (0..).zip(lengths) {
+        queue(&mut sender, to_first, &content(seed, length));
+    }
+    sender.flush();
+    let (delivered, received) = receive(&mut receiver);
+    assert_eq!((received.datagrams, received.too_large), (4, 0));
+    for ((seed, length), (_, bytes)) in (0..).zip(lengths).zip(&delivered) {
+        assert_eq!(bytes, &content(seed, length));
+    }
+    // One stamp for all of them: they did come in one message.
+    assert!(
+        delivered
+            .iter()
+            .all(|(arrival, _)| arrival.at == delivered[0].0.at)
+    );
+}
+
+#[test]
+fn a_turn_is_bounded_and_the_rest_comes_in_order_with_the_next() {
+    let sockets = sockets();
+    let mut receiver = MmsgReceiver::new(Rc::clone(&sockets));
+    let mut sender = MmsgSender::new(sockets.clone());
+    let to_first = Path {
+        socket: 1,
+        remote: sockets[0].local_addr(),
+    };
+    // Fewer messages than one call takes, but more datagrams than a turn does.
+    for number in 0..160_u32 {
+        queue(&mut sender, to_first, &number.to_be_bytes());
+    }
+    sender.flush();
+    let mut next = 0_u32;
+    let mut turns = Vec::new();
+    loop {
+        let (delivered, received) = receive(&mut receiver);
+        turns.push(received.datagrams);
+        for (_, bytes) in delivered {
+            assert_eq!(bytes, next.to_be_bytes());
+            next += 1;
+        }
+        if !received.more {
+            break;
+        }
+    }
+    assert_eq!(turns, [64, 64, 32]);
+}
+
+#[test]
+fn a_busy_socket_does_not_keep_another_waiting() {
+    let sockets = sockets();
+    let mut receiver = MmsgReceiver::new(Rc::clone(&sockets));
+    let peer = peer();
+    for _ in 0..200 {
+        peer.send_to(b"x", sockets[0].local_addr()).unwrap();
+    }
+    peer.send_to(b"other", sockets[1].local_addr()).unwrap();
+    assert_eq!(receive(&mut receiver).1.datagrams, 64);
+    let (delivered, _) = receive(&mut receiver);
+    assert_eq!(delivered[0].1, b"other");
+}
+
+#[test]
+fn a_full_turn_says_that_more_may_wait() {
     let sockets = sockets();
     let mut receiver = MmsgReceiver::new(Rc::clone(&sockets));
     let peer = peer();
     for _ in 0..70 {
         peer.send_to(b"x", sockets[0].local_addr()).unwrap();
     }
-    let first = receiver.receive(0, &mut |_, _| ());
+    let (_, first) = receive(&mut receiver);
     assert_eq!((first.datagrams, first.more), (64, true));
-    let second = receiver.receive(0, &mut |_, _| ());
+    let (_, second) = receive(&mut receiver);
     assert_eq!((second.datagrams, second.more), (6, false));
 }
 
 #[test]
-fn a_datagram_longer_than_a_slot_is_thrown_away() {
+fn a_datagram_that_is_too_long_is_thrown_away() {
     let sockets = sockets();
     let mut receiver = MmsgReceiver::new(Rc::clone(&sockets));
     let peer = peer();
     peer.send_to(&[0; 3000], sockets[0].local_addr()).unwrap();
     peer.send_to(b"x", sockets[0].local_addr()).unwrap();
-    let received = receiver.receive(0, &mut |_, bytes| assert_eq!(bytes, b"x"));
+    let (delivered, received) = receive(&mut receiver);
+    assert_eq!(delivered[0].1, b"x");
     assert_eq!((received.datagrams, received.too_large), (1, 1));
 }
