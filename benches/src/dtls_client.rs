@@ -3,6 +3,7 @@
 use core::any::Any;
 use core::net::SocketAddr;
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -61,8 +62,26 @@ pub struct Secured {
     pub outgoing: Context,
     /// Opens what the peer receives.
     pub incoming: Context,
+    /// What `outgoing` was made of, for who seals in another way.
+    pub outgoing_key: MasterKey,
     /// What was negotiated.
     pub profile: ProtectionProfile,
+}
+
+/// The master key and salt of one direction.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MasterKey {
+    /// As long as the profile wants.
+    pub key: Vec<u8>,
+    /// The same.
+    pub salt: Vec<u8>,
+}
+
+impl core::fmt::Debug for MasterKey {
+    /// Leaves the secrets out.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("MasterKey").finish_non_exhaustive()
+    }
 }
 
 impl core::fmt::Debug for Secured {
@@ -135,21 +154,22 @@ pub async fn handshake(
         .export_keying_material("EXTRACTOR-dtls_srtp", &[], length)
         .await
         .map_err(|error| failed(&error))?;
-    let [client, server] = contexts(profile, &material)?;
-    let (outgoing, incoming) = match role {
+    let [client, server] = master_keys(profile, &material)?;
+    let (outgoing_key, incoming_key) = match role {
         Role::Client => (client, server),
         Role::Server => (server, client),
     };
     Ok(Secured {
         connection,
-        outgoing,
-        incoming,
+        outgoing: context(profile, &outgoing_key)?,
+        incoming: context(profile, &incoming_key)?,
+        outgoing_key,
         profile,
     })
 }
 
 /// RFC 5764 §4.2: client key, server key, client salt, server salt.
-fn contexts(profile: ProtectionProfile, material: &[u8]) -> Result<[Context; 2], LoadError> {
+fn master_keys(profile: ProtectionProfile, material: &[u8]) -> Result<[MasterKey; 2], LoadError> {
     let short = || LoadError::Srtp("the exporter gave too little".to_owned());
     let (client_key, rest) = material
         .split_at_checked(profile.key_len())
@@ -158,15 +178,18 @@ fn contexts(profile: ProtectionProfile, material: &[u8]) -> Result<[Context; 2],
     let (client_salt, server_salt) = rest
         .split_at_checked(profile.salt_len())
         .ok_or_else(short)?;
-    // Duplicates are counted by the subscriber; the context must let them through.
-    let context = |key, salt| {
-        Context::new(key, salt, profile, None, None)
-            .map_err(|error| LoadError::Srtp(error.to_string()))
-    };
-    Ok([
-        context(client_key, client_salt)?,
-        context(server_key, server_salt)?,
-    ])
+    Ok(
+        [(client_key, client_salt), (server_key, server_salt)].map(|(key, salt)| MasterKey {
+            key: key.to_vec(),
+            salt: salt.to_vec(),
+        }),
+    )
+}
+
+/// Duplicates are counted by the subscriber, so the context lets them through.
+fn context(profile: ProtectionProfile, master: &MasterKey) -> Result<Context, LoadError> {
+    Context::new(&master.key, &master.salt, profile, None, None)
+        .map_err(|error| LoadError::Srtp(error.to_string()))
 }
 
 fn profiles(choice: ProfileChoice) -> Vec<SrtpProtectionProfile> {
@@ -201,23 +224,29 @@ fn fingerprint(der: &[u8]) -> String {
 /// with STUN and SRTP.
 #[derive(Debug)]
 pub struct DatagramLink {
-    socket: Arc<UdpSocket>,
+    socket: std::net::UdpSocket,
     remote: SocketAddr,
     incoming: Mutex<mpsc::Receiver<Vec<u8>>>,
 }
 
 impl DatagramLink {
-    /// A link to `remote`, and the end that DTLS datagrams are put in at.
-    pub fn new(socket: Arc<UdpSocket>, remote: SocketAddr) -> (Arc<Self>, mpsc::Sender<Vec<u8>>) {
+    /// A link to `remote`, and the end that DTLS datagrams are put in at. It sends through a
+    /// descriptor of its own, so that the socket can leave the runtime after the handshake.
+    ///
+    /// # Errors
+    ///
+    /// The process has no more descriptors.
+    pub fn new(
+        socket: &UdpSocket,
+        remote: SocketAddr,
+    ) -> io::Result<(Arc<Self>, mpsc::Sender<Vec<u8>>)> {
         let (sender, receiver) = mpsc::channel(64);
-        (
-            Arc::new(Self {
-                socket,
-                remote,
-                incoming: Mutex::new(receiver),
-            }),
-            sender,
-        )
+        let link = Self {
+            socket: socket.as_fd().try_clone_to_owned()?.into(),
+            remote,
+            incoming: Mutex::new(receiver),
+        };
+        Ok((Arc::new(link), sender))
     }
 }
 
@@ -251,7 +280,11 @@ impl Conn for DatagramLink {
     }
 
     async fn send_to(&self, buf: &[u8], target: SocketAddr) -> UtilResult<usize> {
-        Ok(self.socket.send_to(buf, target).await?)
+        match self.socket.send_to(buf, target) {
+            // A full socket is a loss like any other: DTLS repeats what it needs.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(buf.len()),
+            result => Ok(result?),
+        }
     }
 
     fn local_addr(&self) -> UtilResult<SocketAddr> {

@@ -9,6 +9,7 @@
 //! ([`track`]). [`report`] adds it all up.
 
 pub mod api;
+pub mod bench;
 pub mod description;
 pub mod dtls_client;
 pub mod error;

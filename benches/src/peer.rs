@@ -2,6 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -74,13 +75,13 @@ impl Peer {
         choice: ProfileChoice,
     ) -> Result<Self, LoadError> {
         let address = remote.candidate(preferred)?;
-        let socket = Arc::new(bind(address)?);
+        let socket = Arc::new(UdpSocket::from_std(bind(address)?)?);
         socket.connect(address).await?;
         let ice = IceAgent::new(&local.ice, &remote.ice);
         let deadline = Instant::now() + JOIN_LIMIT;
         check_connectivity(&socket, &ice, address, deadline).await?;
 
-        let (link, dtls) = DatagramLink::new(Arc::clone(&socket), address);
+        let (link, dtls) = DatagramLink::new(&socket, address)?;
         let secured = handshake(link, identity, Role::Client, choice, &remote.fingerprint);
         let mut early = Vec::new();
         let pump = pump_handshake(&socket, &dtls, &mut early);
@@ -140,6 +141,23 @@ impl Peer {
         Ok(())
     }
 
+    /// Takes the socket out of the runtime, for who receives in another way.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Io`] if somebody else still holds the socket.
+    pub fn detach(self) -> Result<Detached, LoadError> {
+        let socket = Arc::into_inner(self.socket)
+            .ok_or_else(|| std::io::Error::other("the socket is still in use"))?;
+        Ok(Detached {
+            socket: socket.into_std()?,
+            secured: self.secured,
+            early: self.early,
+            ice: self.ice,
+            dtls: self.dtls,
+        })
+    }
+
     /// Ends DTLS, so that the server frees the session at once.
     pub async fn close(self) {
         let _ = timeout(CLOSE_LIMIT, self.secured.connection.close()).await;
@@ -157,9 +175,25 @@ impl Peer {
             "/proc/net/udp6"
         };
         std::fs::read_to_string(table)
-            .map(|text| drops_of(&text, address.port()))
+            .ok()
+            .and_then(|text| drops_by_port(&text).get(&address.port()).copied())
             .unwrap_or(0)
     }
+}
+
+/// A connected transport that no runtime looks after.
+#[derive(Debug)]
+pub struct Detached {
+    /// Not blocking; connected to the server's candidate.
+    pub socket: std::net::UdpSocket,
+    /// DTLS and the SRTP contexts.
+    pub secured: Secured,
+    /// SRTP and SRTCP that came before the keys were known, to be handled first.
+    pub early: Vec<Vec<u8>>,
+    /// Makes the binding requests that keep the session alive.
+    pub ice: IceAgent,
+    /// DTLS datagrams for the connection; it ends when this is dropped.
+    pub dtls: mpsc::Sender<Vec<u8>>,
 }
 
 /// Opens a compound and reads its packets one by one, so that one that is not understood does not
@@ -231,8 +265,13 @@ async fn pump_handshake(
     }
 }
 
-/// With as large a receive buffer as the kernel gives, since 200 peers share few threads.
-fn bind(remote: SocketAddr) -> Result<UdpSocket, LoadError> {
+/// A socket that can reach `remote`, with as large a receive buffer as the kernel gives, since
+/// hundreds of peers share few threads. Not blocking.
+///
+/// # Errors
+///
+/// The process has no more descriptors.
+pub fn bind(remote: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
     let socket = Socket::new(Domain::for_address(remote), Type::DGRAM, None)?;
     let unspecified: IpAddr = match remote {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -241,22 +280,17 @@ fn bind(remote: SocketAddr) -> Result<UdpSocket, LoadError> {
     socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SocketAddr::new(unspecified, 0).into())?;
-    Ok(UdpSocket::from_std(socket.into())?)
+    Ok(socket.into())
 }
 
-/// The last column of `/proc/net/udp`, of the line with this local port.
-fn drops_of(table: &str, port: u16) -> u64 {
-    let suffix = format!(":{port:04X}");
-    table
-        .lines()
-        .find(|line| {
-            line.split_whitespace()
-                .nth(1)
-                .is_some_and(|local| local.ends_with(&suffix))
-        })
-        .and_then(|line| line.split_whitespace().last())
-        .and_then(|drops| drops.parse().ok())
-        .unwrap_or(0)
+/// Of each local port in `/proc/net/udp`, the last column: datagrams dropped.
+pub fn drops_by_port(table: &str) -> HashMap<u16, u64> {
+    let line = |line: &str| {
+        let (_, port) = line.split_whitespace().nth(1)?.rsplit_once(':')?;
+        let port = u16::from_str_radix(port, 16).ok()?;
+        Some((port, line.split_whitespace().last()?.parse().ok()?))
+    };
+    table.lines().filter_map(line).collect()
 }
 
 /// How long ICE and DTLS may take together.
@@ -300,8 +334,9 @@ mod tests {
         let table = "sl local rem st tx:rx tr:tm retr uid timeout inode ref pointer drops\n\
             1: 0100007F:1F90 0100007F:0001 01 0:0 0:0 0 0 0 77 2 0 5\n\
             2: 0100007F:1F91 0100007F:0001 01 0:0 0:0 0 0 0 78 2 0 9\n";
-        assert_eq!(drops_of(table, 0x1f91), 9);
-        assert_eq!(drops_of(table, 0x1f92), 0);
+        let drops = drops_by_port(table);
+        assert_eq!(drops.get(&0x1f91), Some(&9));
+        assert_eq!(drops.get(&0x1f92), None);
     }
 
     /// A peer of ours against a server end made of the same crates: ICE answer, then DTLS.
@@ -380,8 +415,7 @@ mod tests {
         socket.connect(from).await.unwrap();
         socket.send(&answer.raw).await.unwrap();
 
-        let socket = Arc::new(socket);
-        let (link, dtls) = DatagramLink::new(Arc::clone(&socket), from);
+        let (link, dtls) = DatagramLink::new(&socket, from).unwrap();
         let fingerprint = identity.fingerprint.clone();
         tokio::select! {
             secured = handshake(link, &identity, Role::Server, choice, &fingerprint) => secured.unwrap(),

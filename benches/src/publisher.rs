@@ -108,16 +108,7 @@ impl Publisher {
 
         let sent = |kind| {
             let track = offered.iter().find(|track| track.kind == kind)?;
-            let section = answer
-                .sections
-                .iter()
-                .find(|section| section.mid == track.mid);
-            let extension = |uri| section.and_then(|section| section.extension(uri));
-            Some(SentTrack::new(
-                track,
-                extension(MID_URI),
-                extension(TRANSPORT_CC_URI),
-            ))
+            Some(SentTrack::new(RtpHeader::new(track, &answer)))
         };
         let tracks = local_tracks
             .into_iter()
@@ -209,7 +200,7 @@ impl Publisher {
         track.send(
             &mut self.peer,
             &mut self.transport_sequence_number,
-            Marker::Unset,
+            false,
             &payload,
         )?;
         track.next_time();
@@ -232,11 +223,7 @@ impl Publisher {
         };
         for position in 0..packets {
             let part = if position == 0 { first } else { Part::Rest };
-            let marker = if position + 1 == packets {
-                Marker::Set
-            } else {
-                Marker::Unset
-            };
+            let marker = position + 1 == packets;
             let stamp = track.stamp(self.index, part, shared.elapsed_us());
             let payload = video_payload(&stamp, self.picture);
             track.send(
@@ -259,13 +246,11 @@ impl Publisher {
         let since_epoch = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        let seconds = since_epoch.as_secs() + NTP_UNIX_OFFSET;
-        let fraction = (u64::from(since_epoch.subsec_nanos()) << 32) / 1_000_000_000;
         for track in [&self.audio, &self.video].into_iter().flatten() {
             let report = SenderReport {
-                ssrc: track.ssrc,
-                ntp_time: seconds << 32 | fraction,
-                rtp_time: track.timestamp,
+                ssrc: track.header.ssrc,
+                ntp_time: ntp_now(since_epoch),
+                rtp_time: track.header.timestamp(track.time),
                 packet_count: track.number,
                 octet_count: track.octets,
                 ..SenderReport::default()
@@ -295,7 +280,7 @@ impl Publisher {
             let track = [&self.audio, &self.video]
                 .into_iter()
                 .flatten()
-                .find(|track| track.ssrc == nack.media_ssrc);
+                .find(|track| track.header.ssrc == nack.media_ssrc);
             for number in nack.nacks.iter().flat_map(|pair| pair.packet_list()) {
                 self.totals.retransmissions_asked += 1;
                 // The very bytes that were sent: sealing anew would use an IV twice.
@@ -308,73 +293,58 @@ impl Publisher {
     }
 }
 
-/// The marker bit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Marker {
-    Set,
-    Unset,
-}
-
 /// A track that is being sent.
 #[derive(Debug)]
 struct SentTrack {
-    kind: Kind,
-    ssrc: u32,
-    mid: String,
-    mid_extension: Option<u8>,
-    transport_extension: Option<u8>,
+    header: RtpHeader,
     /// Packets so far.
     number: u32,
     octets: u32,
     sequence_number: u16,
-    timestamp: u32,
+    /// In ticks since the first packet.
+    time: u32,
     /// The last packets, sealed.
     history: VecDeque<(u16, Bytes)>,
 }
 
 impl SentTrack {
-    /// Sequence numbers and timestamps begin where they wrap soon, so that every run crosses it.
-    fn new(track: &OfferedTrack, mid_extension: Option<u8>, transport: Option<u8>) -> Self {
+    fn new(header: RtpHeader) -> Self {
         Self {
-            kind: track.kind,
-            ssrc: track.ssrc,
-            mid: track.mid.clone(),
-            mid_extension,
-            transport_extension: transport,
             number: 0,
             octets: 0,
-            sequence_number: match track.kind {
-                Kind::Audio => 65_300,
-                Kind::Video => 64_000,
-            },
-            timestamp: FIRST_TIMESTAMP,
+            sequence_number: header.first_sequence_number(),
+            time: 0,
             history: VecDeque::with_capacity(HISTORY_MAX),
+            header,
         }
     }
 
     fn stamp(&self, publisher: u8, part: Part, sent_us: u64) -> Stamp {
         Stamp {
-            kind: self.kind,
+            kind: self.header.kind,
             publisher,
             part,
             number: self.number,
-            timestamp: self.timestamp.wrapping_sub(FIRST_TIMESTAMP),
+            timestamp: self.time,
             sent_us,
         }
     }
 
     fn next_time(&mut self) {
-        self.timestamp = self.timestamp.wrapping_add(self.kind.timestamp_step());
+        self.time = self.time.wrapping_add(self.header.kind.timestamp_step());
     }
 
     fn send(
         &mut self,
         peer: &mut Peer,
         transport_sequence_number: &mut u16,
-        marker: Marker,
+        marker: bool,
         payload: &[u8],
     ) -> Result<(), LoadError> {
-        let mut packet = self.header(marker, *transport_sequence_number);
+        let (number, time) = (self.sequence_number, self.time);
+        let mut packet = self
+            .header
+            .write(number, time, marker, *transport_sequence_number);
         *transport_sequence_number = transport_sequence_number.wrapping_add(1);
         packet.extend(payload);
         let sealed = peer
@@ -396,8 +366,66 @@ impl SentTrack {
         Ok(())
     }
 
+    fn history(&self, number: u16) -> Option<&Bytes> {
+        self.history
+            .iter()
+            .rev()
+            .find(|(sent, _)| *sent == number)
+            .map(|(_, sealed)| sealed)
+    }
+}
+
+/// What the RTP headers of a track have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RtpHeader {
+    /// Audio or video.
+    pub kind: Kind,
+    /// What it is sent with.
+    pub ssrc: u32,
+    /// Of the media section.
+    pub mid: String,
+    /// The id of the mid's header extension, if that was negotiated.
+    pub mid_extension: Option<u8>,
+    /// The same of the transport-wide sequence number.
+    pub transport_extension: Option<u8>,
+}
+
+impl RtpHeader {
+    /// Of a track that was offered, as the server's `answer` wants it.
+    pub fn new(track: &OfferedTrack, answer: &Remote) -> Self {
+        let mut sections = answer.sections.iter();
+        let section = sections.find(|section| section.mid == track.mid);
+        let extension = |uri| section.and_then(|section| section.extension(uri));
+        Self {
+            kind: track.kind,
+            ssrc: track.ssrc,
+            mid: track.mid.clone(),
+            mid_extension: extension(MID_URI),
+            transport_extension: extension(TRANSPORT_CC_URI),
+        }
+    }
+
+    /// Sequence numbers begin where they wrap soon, so that every run crosses it.
+    pub fn first_sequence_number(&self) -> u16 {
+        match self.kind {
+            Kind::Audio => 65_300,
+            Kind::Video => 64_000,
+        }
+    }
+
+    /// The RTP timestamp, `ticks` after the first one; that one wraps soon too.
+    pub fn timestamp(&self, ticks: u32) -> u32 {
+        FIRST_TIMESTAMP.wrapping_add(ticks)
+    }
+
     /// RFC 3550 §5.1 with one-byte header extensions (RFC 8285 §4.2).
-    fn header(&self, marker: Marker, transport_sequence_number: u16) -> Vec<u8> {
+    pub fn write(
+        &self,
+        sequence_number: u16,
+        ticks: u32,
+        marker: bool,
+        transport_sequence_number: u16,
+    ) -> Vec<u8> {
         let mut extensions = Vec::new();
         if let Some(id) = self.mid_extension {
             push_extension(&mut extensions, id, self.mid.as_bytes());
@@ -411,10 +439,9 @@ impl SentTrack {
         }
         extensions.resize(extensions.len().next_multiple_of(4), 0);
         let flags = if extensions.is_empty() { 0x80 } else { 0x90 };
-        let marker = if marker == Marker::Set { 0x80 } else { 0 };
-        let mut header = vec![flags, marker | payload_type(self.kind)];
-        header.extend(self.sequence_number.to_be_bytes());
-        header.extend(self.timestamp.to_be_bytes());
+        let mut header = vec![flags, u8::from(marker) << 7 | payload_type(self.kind)];
+        header.extend(sequence_number.to_be_bytes());
+        header.extend(self.timestamp(ticks).to_be_bytes());
         header.extend(self.ssrc.to_be_bytes());
         if !extensions.is_empty() {
             let words = u16::try_from(extensions.len() / 4).unwrap_or_default();
@@ -424,14 +451,13 @@ impl SentTrack {
         }
         header
     }
+}
 
-    fn history(&self, number: u16) -> Option<&Bytes> {
-        self.history
-            .iter()
-            .rev()
-            .find(|(sent, _)| *sent == number)
-            .map(|(_, sealed)| sealed)
-    }
+/// RFC 3550 §4: a time since 1970 as NTP has it.
+pub fn ntp_now(since_epoch: Duration) -> u64 {
+    let seconds = since_epoch.as_secs() + NTP_UNIX_OFFSET;
+    let fraction = (u64::from(since_epoch.subsec_nanos()) << 32) / 1_000_000_000;
+    seconds << 32 | fraction
 }
 
 fn push_extension(out: &mut Vec<u8>, id: u8, data: &[u8]) {
@@ -465,22 +491,28 @@ mod tests {
 
     #[test]
     fn a_header_is_what_the_rtp_crate_reads() {
-        let offered = OfferedTrack {
-            mid: "1".to_owned(),
+        let header = RtpHeader {
             kind: Kind::Video,
             ssrc: 77,
+            mid: "1".to_owned(),
+            mid_extension: Some(4),
+            transport_extension: Some(3),
         };
-        let track = SentTrack::new(&offered, Some(4), Some(3));
-        let written = track.header(Marker::Set, 0x1234);
-        let header = Header::unmarshal(&mut written.as_slice()).unwrap();
-        assert!(header.marker);
+        let written = header.write(64_000, 45_001, true, 0x1234);
+        let read = Header::unmarshal(&mut written.as_slice()).unwrap();
+        assert!(read.marker);
         assert_eq!(
-            (header.payload_type, header.ssrc, header.sequence_number),
+            (read.payload_type, read.ssrc, read.sequence_number),
             (96, 77, 64_000)
         );
-        assert_eq!(header.get_extension(4).unwrap(), "1");
-        assert_eq!(header.get_extension(3).unwrap(), vec![0x12, 0x34]);
-        let plain = SentTrack::new(&offered, None, None).header(Marker::Unset, 0);
-        assert_eq!(plain.len(), 12);
+        assert_eq!(read.timestamp, 0, "it wraps half a second after the first");
+        assert_eq!(read.get_extension(4).unwrap(), "1");
+        assert_eq!(read.get_extension(3).unwrap(), vec![0x12, 0x34]);
+        let plain = RtpHeader {
+            mid_extension: None,
+            transport_extension: None,
+            ..header
+        };
+        assert_eq!(plain.write(0, 0, false, 0).len(), 12);
     }
 }
