@@ -16,6 +16,7 @@ mod nap;
 mod outbox;
 mod readiness;
 mod relay;
+mod residence;
 mod shards;
 mod sleeper;
 mod supervisor;

@@ -21,6 +21,7 @@ use crate::outbox::ShardOutbox;
 use crate::port::{MediaSocket, MmsgReceiver, MmsgSender, Receiver};
 use crate::readiness::Readiness;
 use crate::relay::{Inbox, RelaySender};
+use crate::residence::Residence;
 use crate::sleeper::Sleeper;
 use crate::watchdog::Pulse;
 
@@ -66,6 +67,7 @@ pub(crate) enum Order {
 pub(crate) struct Worker {
     engine: Engine,
     receiver: MmsgReceiver,
+    residence: Residence,
     commands: CommandPort,
     inbox: Arc<Inbox>,
     answers: Arc<AnswerQueue>,
@@ -115,6 +117,7 @@ impl Worker {
                 out,
             },
             receiver: MmsgReceiver::new(sockets),
+            residence: Residence::new(),
             commands: CommandPort::new(parts.memory, parts.link),
             inbox: parts.inbox,
             answers: parts.answers,
@@ -165,6 +168,7 @@ impl Worker {
         }
         engine.guard(|shard, out| shard.end_turn(now, out));
         engine.out.flush(engine.shard.counters_mut());
+        self.residence.end_turn(engine.shard.counters_mut());
         self.commands
             .send_events(|| engine.guard(|shard, _| shard.poll_event()).flatten());
         self.commands.flush();
@@ -174,10 +178,17 @@ impl Worker {
 
     fn receive(&mut self, now: Timestamp) -> bool {
         let Self {
-            engine, receiver, ..
+            engine,
+            receiver,
+            residence,
+            ..
         } = self;
         let received = receiver.receive(|arrival, bytes| {
+            let before = engine.media_packets();
             engine.guard(|shard, out| shard.handle_datagram(now, arrival.path, bytes, out));
+            if engine.media_packets() > before {
+                residence.note(arrival.at);
+            }
         });
         for _ in 0..received.too_large {
             engine.shard.counters_mut().dropped(DropReason::TooLarge);
@@ -311,6 +322,11 @@ impl Engine {
             }
         }
         result.ok()
+    }
+
+    /// Media packets that were accepted so far.
+    fn media_packets(&self) -> u64 {
+        self.shard.counters().counter(Counter::RtpPacketsReceived)
     }
 
     fn carry_out(&mut self, now: Timestamp, command: &Command) -> Result<Reply, CommandError> {
