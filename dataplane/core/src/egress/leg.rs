@@ -26,9 +26,11 @@ pub(crate) struct Leg {
     pub(super) rewriter: Rewriter,
     pub(super) reports: LegReports,
     pub(super) extension_ids: ExtensionIds,
-    pub(super) codecs: ArrayVec<CodecMapping, CODECS_MAX>,
+    /// The one of `codecs` that the last packet was of: nearly always the next one's too.
+    mapping: Option<CodecMapping>,
     last_forwarded_at: Option<Timestamp>,
-    // What only some do.
+    // What only some do. It lies elsewhere, so that many legs' decisions fit the caches.
+    pub(super) codecs: Box<ArrayVec<CodecMapping, CODECS_MAX>>,
     pub(super) repeater: Repeater,
     selector: Selector,
     kind: MediaKind,
@@ -75,8 +77,9 @@ impl Leg {
             rewriter: Rewriter::new(first_index(start.sequence_number)),
             reports: LegReports::default(),
             extension_ids: ExtensionIds::new(parameters),
-            codecs: parameters.codecs.iter().copied().take(CODECS_MAX).collect(),
+            mapping: None,
             last_forwarded_at: None,
+            codecs: Box::new(parameters.codecs.iter().copied().take(CODECS_MAX).collect()),
             repeater: Repeater::new(
                 parameters.kind,
                 parameters.rtx_ssrc,
@@ -152,14 +155,15 @@ impl Leg {
     ) {
         let codecs: ArrayVec<_, CODECS_MAX> = codecs.iter().copied().take(CODECS_MAX).collect();
         // Other payload types would make repeated packets differ from the first ones.
-        if source != self.source || codecs != self.codecs {
+        if source != self.source || codecs != *self.codecs {
             self.rewriter.forget_sources();
             self.selector.forget_target();
             self.target = None;
             self.awaits_keyframe = false;
         }
         self.source = source;
-        self.codecs = codecs;
+        *self.codecs = codecs;
+        self.mapping = None;
         self.selector.set_selection(selection);
     }
 
@@ -224,9 +228,14 @@ impl Leg {
         Ok(self.rewriter.start(source, sequence_number, packet.info))
     }
 
-    fn payload_type(&self, source_payload_type: u8) -> Option<u8> {
-        self.mapping(source_payload_type)
-            .map(|mapping| mapping.payload_type)
+    fn payload_type(&mut self, source_payload_type: u8) -> Option<u8> {
+        if self
+            .mapping
+            .is_none_or(|mapping| mapping.source_payload_type != source_payload_type)
+        {
+            self.mapping = self.mapping(source_payload_type).copied();
+        }
+        self.mapping.map(|mapping| mapping.payload_type)
     }
 
     pub(super) fn mapping(&self, source_payload_type: u8) -> Option<&CodecMapping> {
