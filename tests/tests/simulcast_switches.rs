@@ -1,5 +1,7 @@
 //! A subscriber gets one layer at a time, and changes without a break in its numbers.
 
+use core::time::Duration;
+
 use shared::counters::Counter;
 use shared::id::PublicationId;
 use shared::protocol::Ordering;
@@ -80,6 +82,22 @@ fn switches_are_continuous_under_loss() {
     }
     let summaries = world.settle(Completeness::Complete);
     assert!(summaries[subscriber][0].switches >= 6, "{summaries:?}");
+}
+
+#[test]
+fn a_switch_keeps_its_time_while_seconds_of_media_wait_on_the_way_up() {
+    let (mut world, video, subscriber) = call(9, TrackSpec::simulcast(), "a");
+    let publisher = 0;
+    // The last frame that leaves is from before the delay, the next one from within it.
+    world.track_mut(video).layers[0].flow = Flow::Paused;
+    world.run_for_ms(200);
+    world.up[publisher].model.delay = Duration::from_millis(1_500);
+    world.run_for_ms(4_000);
+    world.resubscribe(subscriber, 0, video, Some("b"));
+    world.run_for_ms(5_000);
+    // The checker compares the switch with when its media was captured, and so all reports.
+    let summaries = world.settle(Completeness::Complete);
+    assert_eq!(summaries[subscriber][0].switches, 1);
 }
 
 #[test]

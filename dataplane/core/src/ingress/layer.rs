@@ -74,6 +74,8 @@ pub(crate) struct Layer {
     /// Requests for key frames of this layer.
     pub(crate) keyframes: KeyframeRequester,
     mapping: Option<ClockMapping>,
+    /// Of the last packet.
+    clock_rate: Option<u32>,
     rate: RateMeter,
     last_packet_at: Option<Timestamp>,
     packets: u64,
@@ -100,6 +102,7 @@ impl Layer {
             reception: Reception::default(),
             keyframes: KeyframeRequester::new(config.keyframe_method),
             mapping: None,
+            clock_rate: None,
             rate: RateMeter::default(),
             last_packet_at: None,
             packets: 0,
@@ -221,6 +224,12 @@ impl Layer {
         self.mapping
     }
 
+    /// When the media with this RTP timestamp was captured, in the server's NTP time, by the last
+    /// sender report; none before that and the first packet.
+    pub(crate) fn captured_at(&self, rtp_timestamp: u32) -> Option<NtpTime> {
+        Some(self.mapping?.ntp_of(rtp_timestamp, self.clock_rate?))
+    }
+
     /// Takes the publisher's sender report: `reported` is its NTP time as it stands there (for the
     /// receiver report), `mapping` the same in the server's NTP time.
     pub(crate) fn sender_report(
@@ -278,10 +287,8 @@ impl Layer {
             self.newest_picture = None;
         }
         info.stream = self.stream;
-        let rate = info.codec.clock_rate();
-        info.captured_at = self
-            .mapping
-            .map(|mapping| mapping.ntp_of(info.timestamp, rate));
+        self.clock_rate = Some(info.codec.clock_rate());
+        info.captured_at = self.captured_at(info.timestamp);
         if let Some(vp8) = &mut info.vp8 {
             vp8.widen(sequence_number, &mut self.newest_picture);
         }

@@ -146,17 +146,31 @@ pub(crate) struct ClientClock {
 
 impl ClientClock {
     /// The client's NTP time of a sender report that came at `arrived_at`, in our NTP time.
-    pub(crate) fn translate(&mut self, reported: NtpTime, arrived_at: NtpTime) -> NtpTime {
+    /// `by_media` is what the report's RTP timestamp says of the same instant, by the report before
+    /// of the same stream.
+    ///
+    /// When a report comes says little of the client's clock: a queue of seconds on its way is no
+    /// rarity. Media does not wait when a clock is set, so as long as both go on alike, it was not.
+    pub(crate) fn translate(
+        &mut self,
+        reported: NtpTime,
+        by_media: Option<NtpTime>,
+        arrived_at: NtpTime,
+    ) -> NtpTime {
         let observed = arrived_at.offset_from(reported);
+        let agrees_with_media = |offset| {
+            let translated = reported.offset_by(offset).to_bits();
+            by_media.is_some_and(|by_media| is_near(by_media.to_bits(), translated))
+        };
         let offset = match self.offset {
-            Some(offset) if is_near(offset, observed) => offset,
+            Some(offset) if is_near(offset, observed) || agrees_with_media(offset) => offset,
             _ => *self.offset.insert(observed),
         };
         reported.offset_by(offset)
     }
 }
 
-/// Within a second of each other: more means that the client has set its clock.
+/// Within a second of each other, in units of 2^-32 s.
 fn is_near(a: u64, b: u64) -> bool {
     let distance = a.wrapping_sub(b).cast_signed();
     distance.unsigned_abs() < 1 << 32
@@ -173,16 +187,33 @@ mod tests {
     #[test]
     fn all_reports_of_a_client_are_moved_by_the_same_offset() {
         let mut clock = ClientClock::default();
-        assert_eq!(clock.translate(at(100), at(5_000)), at(5_000));
+        assert_eq!(clock.translate(at(100), None, at(5_000)), at(5_000));
         // Half a second late on the way: the offset stays.
         let late = NtpTime::from_bits((5_010 << 32) + (1 << 31));
-        assert_eq!(clock.translate(at(110), late), at(5_010));
+        assert_eq!(clock.translate(at(110), None, late), at(5_010));
     }
 
     #[test]
     fn a_client_that_sets_its_clock_is_followed() {
         let mut clock = ClientClock::default();
-        clock.translate(at(100), at(5_000));
-        assert_eq!(clock.translate(at(900), at(5_010)), at(5_010));
+        clock.translate(at(100), None, at(5_000));
+        let by_media = Some(at(5_010));
+        assert_eq!(clock.translate(at(900), by_media, at(5_010)), at(5_010));
+    }
+
+    #[test]
+    fn a_report_that_was_held_up_for_seconds_does_not_move_the_clock() {
+        let mut clock = ClientClock::default();
+        clock.translate(at(100), None, at(5_000));
+        let by_media = Some(at(5_010));
+        assert_eq!(clock.translate(at(110), by_media, at(5_013)), at(5_010));
+    }
+
+    #[test]
+    fn media_that_begins_anew_does_not_move_the_clock() {
+        let mut clock = ClientClock::default();
+        clock.translate(at(100), None, at(5_000));
+        let by_media = Some(at(9_999));
+        assert_eq!(clock.translate(at(110), by_media, at(5_010)), at(5_010));
     }
 }

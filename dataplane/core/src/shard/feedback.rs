@@ -101,13 +101,14 @@ impl Shard {
             .binding(ssrc)
             .filter(|known| known.stream == Stream::Media);
         let Some(binding) = binding else { return };
-        let ntp = session.clock.translate(reported.ntp, arrived_at);
         let Some(track) = self.tracks.get_mut(binding.publication) else {
             return;
         };
         let Some(layer) = track.publication.layer_mut(binding.layer) else {
             return;
         };
+        let by_media = layer.captured_at(reported.rtp_timestamp);
+        let ntp = session.clock.translate(reported.ntp, by_media, arrived_at);
         let mapping = ClockMapping { ntp, ..reported };
         layer.sender_report(now, reported.ntp, mapping);
         let message = sender_report(track.publication.id(), binding.layer, mapping);
