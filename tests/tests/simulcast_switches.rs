@@ -10,7 +10,7 @@ use tests::checker::Completeness;
 use tests::content::PictureIdWidth;
 use tests::network::LinkModel;
 use tests::peer::ClientOptions;
-use tests::publisher::{Announcement, Flow, TrackSpec};
+use tests::publisher::{Announcement, Flow, Repair, TrackSpec};
 use tests::subscriber::SubscriptionSpec;
 use tests::world::WorldOptions;
 
@@ -80,6 +80,29 @@ fn switches_are_continuous_under_loss() {
     for client in 0..2 {
         world.set_links(client, LinkModel::default());
     }
+    let summaries = world.settle(Completeness::Complete);
+    assert!(summaries[subscriber][0].switches >= 6, "{summaries:?}");
+}
+
+#[test]
+fn a_switch_to_a_repaired_key_frame_brings_what_overtook_it() {
+    let mut world = World::new(WorldOptions::new(8));
+    let publisher = world.join(0, ClientOptions::default());
+    let subscriber = world.join(0, ClientOptions::default());
+    let video = world.publish(publisher, TrackSpec::simulcast());
+    // One that asks for nothing again: a hole that the server leaves stays open.
+    let spec = SubscriptionSpec {
+        repair: Repair::None,
+        ..preferring("a")
+    };
+    world.subscribe(subscriber, video, spec);
+    world.run_for_ms(3_000);
+    world.up[publisher].model = LinkModel::losing(0.2);
+    for rid in ["b", "c", "a", "c", "b", "a", "b", "a"] {
+        world.resubscribe(subscriber, 0, video, Some(rid));
+        world.run_for_ms(2_500);
+    }
+    world.up[publisher].model = LinkModel::default();
     let summaries = world.settle(Completeness::Complete);
     assert!(summaries[subscriber][0].switches >= 6, "{summaries:?}");
 }

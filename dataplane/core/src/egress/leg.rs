@@ -27,7 +27,7 @@ pub(crate) struct Leg {
     pub(super) reports: LegReports,
     pub(super) extension_ids: ExtensionIds,
     /// The one of `codecs` that the last packet was of: nearly always the next one's too.
-    mapping: Option<CodecMapping>,
+    pub(super) mapping: Option<CodecMapping>,
     last_forwarded_at: Option<Timestamp>,
     // What only some do. It lies elsewhere, so that many legs' decisions fit the caches.
     pub(super) codecs: Box<ArrayVec<CodecMapping, CODECS_MAX>>,
@@ -59,7 +59,9 @@ pub(crate) struct Forwarded {
     pub(crate) payload_type: u8,
     /// The M bit.
     pub(crate) marker: bool,
-    /// The leg has changed to another layer or source with this packet.
+    /// The leg begins with this packet, or changes to another layer or source with it.
+    pub(crate) starts: bool,
+    /// It changes.
     pub(crate) switched: bool,
     /// What to write into a VP8 payload; none if it can stay as it is.
     pub(crate) vp8: Option<Numbers>,
@@ -197,10 +199,14 @@ impl Leg {
             Some(rewritten) => rewritten,
             None => self.start(source, sequence_number, packet)?,
         };
-        let switched = before.is_some() && before != self.rewriter.source();
+        let starts = before != self.rewriter.source();
         self.clock_rate = packet.codec.clock_rate();
         self.last_forwarded_at = Some(now);
-        Ok(forwarded(rewritten, payload_type, packet.marker, switched))
+        Ok(Forwarded {
+            starts,
+            switched: starts && before.is_some(),
+            ..forwarded(rewritten, payload_type, packet.marker)
+        })
     }
 
     /// Starts to forward another source, if this packet is one to start with.
@@ -245,18 +251,15 @@ impl Leg {
     }
 }
 
-pub(super) fn forwarded(
-    rewritten: Rewritten,
-    payload_type: u8,
-    marker: bool,
-    switched: bool,
-) -> Forwarded {
+/// A packet of a source that goes on.
+pub(super) fn forwarded(rewritten: Rewritten, payload_type: u8, marker: bool) -> Forwarded {
     Forwarded {
         index: rewritten.index,
         timestamp: rewritten.timestamp,
         payload_type,
         marker,
-        switched,
+        starts: false,
+        switched: false,
         vp8: rewritten.vp8,
     }
 }

@@ -64,7 +64,7 @@ impl Leg {
             .ok_or(DropReason::RetransmissionMiss)?;
         self.repeater.spend(now, index, self.round_trip())?;
         Ok(Repeat {
-            forwarded: forwarded(rewritten, mapping.payload_type, packet.marker, false),
+            forwarded: forwarded(rewritten, mapping.payload_type, packet.marker),
             packet,
             rtx: self.repeater.numbers(mapping.rtx_payload_type),
         })

@@ -375,6 +375,7 @@ fn a_codec_that_is_not_mapped_leaves_no_hole() {
     let mut bench = Bench::vp8();
     bench.feed(0, &key(1000, 1, 1)).unwrap();
     let codecs = core::mem::take(&mut bench.leg.codecs);
+    bench.leg.mapping = None;
     assert_eq!(
         bench.feed(0, &delta(1000, 2, 2)),
         Err(DropReason::CodecNotMapped)

@@ -178,6 +178,11 @@ impl Layer {
         self.cache.pad(sequence_number, padding);
     }
 
+    /// The highest extended sequence number that came.
+    pub(crate) fn highest(&self) -> Option<u64> {
+        self.highest
+    }
+
     /// Of the encoding, in simulcast.
     pub(crate) fn rid(&self) -> Option<Rid> {
         self.rid

@@ -11,6 +11,7 @@ use super::runs::equalize;
 use super::tracks::{LegEntry, PublicationKey, Track};
 use crate::egress::{Forwarded, PayloadSource, Repeat, Written};
 use crate::ingress::cache::CachedPacket;
+use crate::ingress::layer::Layer;
 use crate::outbox::{Outbox, Path};
 use crate::relay::RelayMessage;
 use crate::srtp::SrtpSender;
@@ -70,9 +71,13 @@ impl Shard {
         for packets in pending.chunk_by(|a, b| a.publication == b.publication) {
             if let Some(publication) = packets.first().map(|packet| packet.publication) {
                 self.relay_out(publication, packets, out);
-                for batch in packets.chunks(BATCH_MAX) {
-                    self.pad(publication, batch);
-                    self.forward(now, publication, batch, out);
+                // All before any leaves: what is padded must not have left.
+                self.pad(publication, packets);
+                let mut rest = packets;
+                while !rest.is_empty() {
+                    let (batch, later) = rest.split_at(rest.len().min(BATCH_MAX));
+                    self.forward(now, publication, batch, later, out);
+                    rest = later;
                 }
             }
         }
@@ -80,26 +85,30 @@ impl Shard {
         self.turn.pending = pending;
     }
 
-    /// Lets video of a batch leave in few messages. Packets of audio come one at a time, so there
+    /// Lets the video of a turn leave in few messages. Packets of audio come one at a time, so there
     /// is nothing to gain.
-    fn pad(&mut self, publication: PublicationKey, batch: &[Pending]) {
-        if batch.len() > 1
+    fn pad(&mut self, publication: PublicationKey, packets: &[Pending]) {
+        if packets.len() > 1
             && let Some(track) = self.tracks.get_mut(publication)
             && track.publication.kind() == MediaKind::Video
         {
-            equalize(&mut track.publication, batch);
+            for batch in packets.chunks(BATCH_MAX) {
+                equalize(&mut track.publication, batch);
+            }
         }
     }
 
     /// Gives a batch of one publication to all legs, and asks for the key frames that these miss.
+    /// `later` is what the turn has of it behind the batch.
     fn forward(
         &mut self,
         now: Timestamp,
         publication: PublicationKey,
         batch: &[Pending],
+        later: &[Pending],
         out: &mut impl Outbox,
     ) {
-        let mut wanted = self.walk_legs(now, publication, batch, out);
+        let mut wanted = self.walk_legs(now, publication, batch, later, out);
         while wanted != 0 {
             let layer = wanted.trailing_zeros();
             wanted &= wanted - 1;
@@ -116,6 +125,7 @@ impl Shard {
         now: Timestamp,
         publication: PublicationKey,
         batch: &[Pending],
+        later: &[Pending],
         out: &mut impl Outbox,
     ) -> u32 {
         let mut keyframes_wanted = 0;
@@ -124,7 +134,7 @@ impl Shard {
         };
         let packets: ArrayVec<Packet<'_>, BATCH_MAX> = batch
             .iter()
-            .filter_map(|pending| Packet::find(track, *pending))
+            .filter_map(|pending| Packet::find(track, pending.layer, pending.sequence_number))
             .collect();
         for leg in &track.legs {
             let Some(entry) = legs.get_mut(*leg) else {
@@ -144,8 +154,13 @@ impl Shard {
                 counters: &mut self.counters,
                 out,
             };
-            for packet in &packets {
-                way.forward(now, entry, packet);
+            let mut rest = packets.as_slice();
+            while let Some((packet, others)) = rest.split_first() {
+                rest = others;
+                if way.forward(now, entry, packet) {
+                    let to_come = ToCome { batch: rest, later };
+                    way.catch_up(now, track, entry, packet, &to_come);
+                }
             }
             if let Some(layer) = entry.leg.wants_keyframe() {
                 keyframes_wanted |= 1 << layer;
@@ -204,8 +219,7 @@ struct Packet<'a> {
 }
 
 impl<'a> Packet<'a> {
-    fn find(track: &'a Track, pending: Pending) -> Option<Self> {
-        let (layer, sequence_number) = (pending.layer, pending.sequence_number);
+    fn find(track: &'a Track, layer: u8, sequence_number: u64) -> Option<Self> {
         Some(Self {
             layer,
             sequence_number,
@@ -223,7 +237,8 @@ struct Way<'a, O> {
 }
 
 impl<O: Outbox> Way<'_, O> {
-    fn forward(&mut self, now: Timestamp, entry: &mut LegEntry, packet: &Packet<'_>) {
+    /// Sends one packet if it is for this subscriber. Returns whether the leg starts with it.
+    fn forward(&mut self, now: Timestamp, entry: &mut LegEntry, packet: &Packet<'_>) -> bool {
         let (layer, sequence_number) = (packet.layer, packet.sequence_number);
         let cached = &packet.cached;
         match entry.leg.forward(now, layer, sequence_number, cached) {
@@ -235,9 +250,57 @@ impl<O: Outbox> Way<'_, O> {
                 if forwarded.switched {
                     self.counters.increment(Counter::LayerSwitches);
                 }
+                forwarded.starts
             }
-            Err(reason) => self.counters.dropped(reason),
+            Err(reason) => {
+                self.counters.dropped(reason);
+                false
+            }
         }
+    }
+
+    /// Sends what had overtaken the packet that the leg starts with: one that was lost and came as
+    /// a repair. The leg refused all of it, since it waited for that one. What comes `later` in
+    /// this turn is still to be forwarded.
+    fn catch_up(
+        &mut self,
+        now: Timestamp,
+        track: &Track,
+        entry: &mut LegEntry,
+        first: &Packet<'_>,
+        to_come: &ToCome<'_>,
+    ) {
+        let layer = first.layer;
+        let highest = track.publication.layer(layer).and_then(Layer::highest);
+        let Some(highest) = highest else {
+            return;
+        };
+        for sequence_number in (first.sequence_number + 1..=highest).take(CATCH_UP_MAX) {
+            if to_come.contains(layer, sequence_number) {
+                continue;
+            }
+            if let Some(packet) = Packet::find(track, layer, sequence_number) {
+                self.forward(now, entry, &packet);
+            }
+        }
+    }
+}
+
+/// What the turn still has for a leg.
+struct ToCome<'a> {
+    /// Of the batch that is being forwarded.
+    batch: &'a [Packet<'a>],
+    /// Behind that batch.
+    later: &'a [Pending],
+}
+
+impl ToCome<'_> {
+    fn contains(&self, layer: u8, sequence_number: u64) -> bool {
+        let wanted = (layer, sequence_number);
+        let mut batch = self.batch.iter();
+        let mut later = self.later.iter();
+        batch.any(|packet| (packet.layer, packet.sequence_number) == wanted)
+            || later.any(|packet| (packet.layer, packet.sequence_number) == wanted)
     }
 }
 
@@ -275,6 +338,10 @@ fn seal_written(written: &Written<'_>, sender: &SrtpSender, slot: &mut [u8]) -> 
 
 /// Packets of one publication that are fanned out together: as many as one receive call brings.
 pub(super) const BATCH_MAX: usize = 64;
+
+/// Packets that follow at once when a leg starts with a repaired one: half a second of 5 Mb/s. What
+/// is beyond them the subscriber asks for again.
+const CATCH_UP_MAX: usize = 256;
 
 /// Room for the packets of an ordinary turn.
 const TURN_PACKETS: usize = 1024;
