@@ -138,7 +138,9 @@ fn dataplane_config(settings: &Settings) -> DataplaneConfig {
     config.cores = core_choice(&settings.cores);
     config.first_media_port = settings.media_port;
     config.io = match settings.io {
-        config::Io::Auto | config::Io::Mmsg => IoBackend::Mmsg,
+        config::Io::Auto => IoBackend::Auto,
+        config::Io::Uring => IoBackend::Uring,
+        config::Io::Mmsg => IoBackend::Mmsg,
     };
     config.gso = settings.gso;
     config.spin = settings.spin;

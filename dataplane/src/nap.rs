@@ -5,20 +5,23 @@
 //! is never far: then one `poll` on all that could wake the shard does the same for a tenth of it.
 //! The executor is parked when nothing came for [`NAP_MAX`].
 
+use std::io::IoSliceMut;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use dataplane_core::time::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{ReadWriteFlags, preadv2};
 
 use crate::clock;
 use crate::config::MEDIA_ADDRESSES_MAX;
+use crate::port::Wake;
 
 /// When a shard may nap, and what wakes it.
 #[derive(Debug)]
 pub(crate) struct Nap {
-    sources: ArrayVec<OwnedFd, SOURCES_MAX>,
+    sources: ArrayVec<Wake, SOURCES_MAX>,
     /// Traffic was seen lately; what follows is expected until then.
     expected_until: Timestamp,
     /// Counts what came, to see whether something has.
@@ -35,10 +38,11 @@ pub(crate) enum Woken {
 }
 
 impl Nap {
-    /// Wakes for any of `sources`: the media sockets' descriptors and the bell.
-    pub(crate) fn new(sources: impl IntoIterator<Item = OwnedFd>) -> Self {
+    /// Wakes for the port and for this bell.
+    pub(crate) fn new(port: Vec<Wake>, bell: OwnedFd) -> Self {
+        let sources = port.into_iter().take(SOURCES_MAX - 1);
         Self {
-            sources: sources.into_iter().take(SOURCES_MAX).collect(),
+            sources: sources.chain([Wake::Socket(bell)]).collect(),
             expected_until: Timestamp::default(),
             traffic: 0,
         }
@@ -71,14 +75,30 @@ impl Nap {
         let mut fds: ArrayVec<PollFd<'_>, SOURCES_MAX> = self
             .sources
             .iter()
-            .map(|source| PollFd::new(source, PollFlags::IN))
+            .map(|(Wake::Socket(fd) | Wake::Counter(fd))| PollFd::new(fd, PollFlags::IN))
             .collect();
         let longest = Timespec {
             tv_sec: i64::try_from(longest.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: longest.subsec_nanos().into(),
         };
-        !matches!(poll(&mut fds, Some(&longest)), Ok(0))
+        let woken = !matches!(poll(&mut fds, Some(&longest)), Ok(0));
+        for (source, fd) in self.sources.iter().zip(&fds) {
+            if let Wake::Counter(counter) = source
+                && fd.revents().contains(PollFlags::IN)
+            {
+                reset(counter);
+            }
+        }
+        woken
     }
+}
+
+/// Sets an event counter to zero, never waiting: glommio, too, may be reading it.
+fn reset(counter: &OwnedFd) {
+    let mut count = [0; 8];
+    let mut buffer = [IoSliceMut::new(&mut count)];
+    // There is nothing to read if glommio was faster. No offset, since a counter has none.
+    let _ = preadv2(counter, &mut buffer, u64::MAX, ReadWriteFlags::NOWAIT);
 }
 
 /// Traffic that comes at least this often keeps the shard from parking: audio comes every 20 ms.
@@ -93,11 +113,13 @@ mod tests {
     use std::io::Write;
     use std::os::unix::net::UnixStream;
 
+    use rustix::event::{EventfdFlags, eventfd};
+
     use super::*;
 
     fn nap() -> (Nap, UnixStream) {
         let (source, other) = UnixStream::pair().unwrap();
-        (Nap::new([OwnedFd::from(source)]), other)
+        (Nap::new(vec![], source.into()), other)
     }
 
     #[test]
@@ -114,6 +136,19 @@ mod tests {
         nap.note_traffic(clock::now() + Duration::from_secs(60), 1);
         other.write_all(&[1]).unwrap();
         assert_eq!(nap.take(None), Woken::ThereIsWork);
+    }
+
+    #[test]
+    fn a_counter_that_ended_a_nap_does_not_end_the_next_one() {
+        let counter = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
+        let (bell, _other) = UnixStream::pair().unwrap();
+        let ours = counter.try_clone().unwrap();
+        let mut nap = Nap::new(vec![Wake::Counter(ours)], bell.into());
+        rustix::io::write(&counter, &1_u64.to_ne_bytes()).unwrap();
+        nap.note_traffic(clock::now(), 1);
+        assert_eq!(nap.take(None), Woken::ThereIsWork);
+        assert_eq!(nap.take(None), Woken::Tired);
+        reset(&counter);
     }
 
     #[test]

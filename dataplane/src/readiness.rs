@@ -1,5 +1,5 @@
-//! How a shard waits for sockets inside glommio 0.9.0, which can wait for its own sockets only:
-//! its socket types are made from second descriptors of ours, and asked to peek.
+//! How a shard waits for descriptors inside glommio 0.9.0, which can wait for its own types only:
+//! they are made from second descriptors of ours. Sockets are asked to peek, counters to read.
 //!
 //! A wait is armed once and then kept pending until it completes, over any number of turns: to
 //! arm costs a system call and memory, to look at one that is pending costs neither.
@@ -13,10 +13,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use dataplane_core::time::Timestamp;
+use glommio::io::BufferedFile;
 use glommio::net::{UdpSocket, UnixStream};
 use glommio::timer::Timer;
 
 use crate::clock;
+use crate::port::Wake;
 
 /// All that a shard waits for. Must be made and used within its executor.
 pub(crate) struct Readiness {
@@ -24,17 +26,21 @@ pub(crate) struct Readiness {
     timer: Option<(Timestamp, Timer)>,
 }
 
-/// One socket that is waited for.
+/// One descriptor that is waited for.
 struct Source {
-    /// Goes round for ever: waits for `armed`, waits for the socket, takes `armed` away.
+    /// Goes round for ever: waits for `armed`, waits for the descriptor, takes `armed` away.
     wait: Pin<Box<dyn Future<Output = ()>>>,
     armed: Rc<Cell<bool>>,
 }
 
 impl Readiness {
-    /// Of these media sockets and this bell; all descriptors must be blocking ones.
-    pub(crate) fn new(media: Vec<OwnedFd>, bell: OwnedFd) -> Self {
-        let mut sources: Vec<Source> = media.into_iter().map(Source::media).collect();
+    /// Of the port and this bell; all descriptors must be blocking ones.
+    pub(crate) fn new(port: Vec<Wake>, bell: OwnedFd) -> Self {
+        let source = |wake| match wake {
+            Wake::Socket(fd) => Source::media(fd),
+            Wake::Counter(fd) => Source::counter(fd),
+        };
+        let mut sources: Vec<Source> = port.into_iter().map(source).collect();
         sources.push(Source::bell(bell));
         Self {
             sources,
@@ -42,7 +48,7 @@ impl Readiness {
         }
     }
 
-    /// Waits until a socket is readable or `deadline` has come.
+    /// Waits until a descriptor is readable or `deadline` has come.
     pub(crate) async fn wait(&mut self, deadline: Option<Timestamp>) {
         self.set_timer(deadline);
         poll_fn(|context| self.poll(context)).await;
@@ -106,6 +112,19 @@ impl Source {
         })
     }
 
+    fn counter(fd: OwnedFd) -> Self {
+        // SAFETY: as above; that it is no file on a disk matters to none of the calls below.
+        let counter = unsafe { BufferedFile::from_raw_fd(fd.into_raw_fd()) };
+        Self::new(move |armed| async move {
+            loop {
+                disarmed(&armed).await;
+                // Reading takes the count away: the wait after this one is for what comes later.
+                let read = counter.read_at(0, COUNTER_BYTES).await;
+                Self::disarm(&armed, read.is_ok()).await;
+            }
+        })
+    }
+
     fn bell(fd: OwnedFd) -> Self {
         // SAFETY: as above.
         let bell = unsafe { UnixStream::from_raw_fd(fd.into_raw_fd()) };
@@ -126,8 +145,8 @@ impl Source {
         }
     }
 
-    /// Says that the socket is ready. A wait that failed is ready too, but only after a while, or
-    /// a socket that always fails would keep the core busy.
+    /// Says that the descriptor is ready. A wait that failed is ready too, but only after a while, or
+    /// one that always fails would keep the core busy.
     async fn disarm(armed: &Cell<bool>, peeked: bool) {
         if !peeked {
             Timer::new(PAUSE_AFTER_ERROR).await;
@@ -156,4 +175,6 @@ async fn disarmed(armed: &Cell<bool>) {
     .await;
 }
 
+/// What an event counter is read by (eventfd(2)).
+const COUNTER_BYTES: usize = 8;
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(10);

@@ -16,12 +16,12 @@ use crate::clock;
 use crate::config::DataplaneConfig;
 use crate::cores::CoreSelection;
 use crate::handshake::{AnswerQueue, HandshakePool, PoolSettings};
-use crate::port::MediaSocket;
+use crate::port::{Backend, MediaSocket};
 use crate::relay::{Inbox, RelaySender};
 use crate::sleeper::Sleeper;
 use crate::supervisor::{DataplaneError, random};
 use crate::watchdog::{Pulse, Watchdog};
-use crate::worker::{Idleness, Order, Worker, WorkerParts};
+use crate::worker::{Order, Worker, WorkerParts, WorkerSettings};
 
 /// All shards.
 #[derive(Debug)]
@@ -64,26 +64,23 @@ impl Shards {
         selection: &CoreSelection,
         region: &Region,
     ) -> Result<Self, DataplaneError> {
+        let settings = WorkerSettings {
+            backend: Backend::choose(config.io)?,
+            gso: config.gso,
+            spin: config.spin,
+        };
         let drafts = (0..)
             .zip(&selection.cores)
             .map(|(index, core)| Draft::new(config, ShardIndex(index), *core))
             .collect::<Result<Vec<_>, _>>()?;
         advise(&drafts);
-        let candidates = drafts
-            .iter()
-            .map(|draft| draft.candidates(config))
-            .collect();
-        let inboxes: Vec<_> = drafts
-            .iter()
-            .map(|draft| Arc::clone(&draft.inbox))
-            .collect();
-        let answers: Vec<_> = drafts
-            .iter()
-            .map(|draft| Arc::clone(&draft.answers))
-            .collect();
+        let of_all = || drafts.iter();
+        let candidates = of_all().map(|draft| draft.candidates(config)).collect();
+        let inboxes: Vec<_> = of_all().map(|draft| Arc::clone(&draft.inbox)).collect();
+        let answers: Vec<_> = of_all().map(|draft| Arc::clone(&draft.answers)).collect();
         let pool = HandshakePool::start(&pool_settings(config, selection), &answers)
             .map_err(DataplaneError::system("starting the handshake pool"))?;
-        let pulses: Vec<_> = drafts.iter().map(|_| Arc::new(Pulse::default())).collect();
+        let pulses: Vec<_> = of_all().map(|_| Arc::new(Pulse::default())).collect();
         // Before any shard: from the first beat on somebody must listen.
         let watchdog = Watchdog::start(pulses.clone())
             .map_err(DataplaneError::system("starting the watchdog"))?;
@@ -109,11 +106,7 @@ impl Shards {
                 pool: pool.client(draft.index),
                 orders: taken,
                 pulse,
-                idleness: if config.spin {
-                    Idleness::Spin
-                } else {
-                    Idleness::Sleep
-                },
+                settings,
             };
             let executor = launch(core, parts)?;
             handles.push(Handle {

@@ -18,7 +18,7 @@ use crate::commands::{CommandPort, Served};
 use crate::handshake::{AnswerQueue, PoolClient};
 use crate::nap::{Nap, Woken};
 use crate::outbox::ShardOutbox;
-use crate::port::{MediaSocket, MmsgReceiver, MmsgSender, Receiver};
+use crate::port::{Backend, MediaSocket, PortReceiver, PortSender, Receiver};
 use crate::readiness::Readiness;
 use crate::relay::{Inbox, RelaySender};
 use crate::residence::Residence;
@@ -39,16 +39,17 @@ pub(crate) struct WorkerParts {
     pub(crate) pool: PoolClient,
     pub(crate) orders: OrderReceiver<Order>,
     pub(crate) pulse: Arc<Pulse>,
-    pub(crate) idleness: Idleness,
+    pub(crate) settings: WorkerSettings,
 }
 
-/// What a worker does while nothing is to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Idleness {
-    /// Sleeps until there is something.
-    Sleep,
-    /// Looks again at once: its core has nothing else to do.
-    Spin,
+/// What the operator says of all workers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WorkerSettings {
+    pub(crate) backend: Backend,
+    /// Whether datagrams of one destination leave as one message, where the system can do that.
+    pub(crate) gso: bool,
+    /// Whether to look again at once while there is nothing to do: the core is for this alone.
+    pub(crate) spin: bool,
 }
 
 /// What the main thread tells a worker.
@@ -66,7 +67,7 @@ pub(crate) enum Order {
 #[derive(Debug)]
 pub(crate) struct Worker {
     engine: Engine,
-    receiver: MmsgReceiver,
+    receiver: PortReceiver,
     residence: Residence,
     commands: CommandPort,
     inbox: Arc<Inbox>,
@@ -76,7 +77,7 @@ pub(crate) struct Worker {
     readiness: Readiness,
     nap: Nap,
     pulse: Arc<Pulse>,
-    idleness: Idleness,
+    spin: bool,
     gauges_due: Timestamp,
     /// A turn came after they were made.
     gauges_are_stale: bool,
@@ -86,28 +87,26 @@ pub(crate) struct Worker {
 #[derive(Debug)]
 struct Engine {
     shard: Shard,
-    out: ShardOutbox<MmsgSender>,
+    out: ShardOutbox<PortSender>,
 }
 
 impl Worker {
     /// Takes all the memory that the packet path will need. To be called within the executor.
     ///
     /// # Errors
-    /// The process has no more descriptors.
+    /// The process has no more descriptors, or no memory for its rings.
     pub(crate) fn new(parts: WorkerParts) -> std::io::Result<Self> {
-        let media = parts
-            .sockets
-            .iter()
-            .map(MediaSocket::duplicate)
-            .collect::<Result<_, _>>()?;
         let bell = std::os::fd::AsFd::as_fd(&parts.link.bell).try_clone_to_owned()?;
-        let mut sources = vec![bell.try_clone()?];
-        for socket in &parts.sockets {
-            sources.push(socket.duplicate()?);
-        }
         let sockets: Rc<[MediaSocket]> = parts.sockets.into();
+        let receiver = PortReceiver::new(Rc::clone(&sockets), parts.settings.backend)?;
+        let nap = Nap::new(receiver.wakes()?, bell.try_clone()?);
+        let readiness = Readiness::new(receiver.wakes()?, bell);
+        let mut sender = PortSender::new(sockets, parts.settings.backend)?;
+        if !parts.settings.gso {
+            sender.forbid_segmentation();
+        }
         let out = ShardOutbox {
-            sender: MmsgSender::new(Rc::clone(&sockets)),
+            sender,
             relays: parts.relays,
             pool: parts.pool,
         };
@@ -116,17 +115,17 @@ impl Worker {
                 shard: Shard::new(parts.shard),
                 out,
             },
-            receiver: MmsgReceiver::new(sockets),
+            receiver,
             residence: Residence::new(),
             commands: CommandPort::new(parts.memory, parts.link),
             inbox: parts.inbox,
             answers: parts.answers,
             orders: parts.orders,
             sleeper: parts.sleeper,
-            readiness: Readiness::new(media, bell),
-            nap: Nap::new(sources),
+            readiness,
+            nap,
             pulse: parts.pulse,
-            idleness: parts.idleness,
+            spin: parts.settings.spin,
             gauges_due: Timestamp::default(),
             gauges_are_stale: false,
         })
@@ -146,7 +145,7 @@ impl Worker {
     }
 
     async fn turn_and_rest(&mut self, until: Option<Timestamp>) {
-        if self.turn() || self.idleness == Idleness::Spin {
+        if self.turn() || self.spin {
             // More work: still let the executor see to its timers now and then.
             glommio::yield_if_needed().await;
         } else {
@@ -308,7 +307,7 @@ impl Engine {
     /// Calls into the core. A panic there ends the session that was being worked on, and no other.
     fn guard<R>(
         &mut self,
-        call: impl FnOnce(&mut Shard, &mut ShardOutbox<MmsgSender>) -> R,
+        call: impl FnOnce(&mut Shard, &mut ShardOutbox<PortSender>) -> R,
     ) -> Option<R> {
         let Self { shard, out } = self;
         // What a panic leaves half done belongs to the session that is ended below; the outbox
@@ -374,7 +373,7 @@ mod tests {
         let mut engine = Engine {
             shard: Shard::new(ShardConfig::new(index, 7, NtpTime::from_bits(0))),
             out: ShardOutbox {
-                sender: MmsgSender::new(Rc::new([])),
+                sender: PortSender::new(Rc::new([]), Backend::Mmsg).unwrap(),
                 relays: RelaySender::new(index, &[]),
                 pool: pool.client(index),
             },

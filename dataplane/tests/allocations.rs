@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::net::UdpSocket;
 use std::rc::Rc;
 
-use dataplane::port::{MediaSocket, MmsgReceiver, MmsgSender, Receiver, Sender};
+use dataplane::port::{Backend, MediaSocket, PortReceiver, PortSender, Receiver, Sender};
 use dataplane_core::Path;
 
 /// The system's allocator, counting the calls of each thread.
@@ -34,49 +34,55 @@ static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn receiving_and_sending_allocate_nothing() {
-    let sockets: Rc<[MediaSocket]> =
-        [MediaSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap()].into();
-    let mut receiver = MmsgReceiver::new(Rc::clone(&sockets));
-    let mut sender = MmsgSender::new(Rc::clone(&sockets));
-    let peers: Vec<UdpSocket> = (0..20)
-        .map(|_| {
-            let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
-            peer.set_nonblocking(true).unwrap();
-            peer
-        })
-        .collect();
-    let paths: Vec<Path> = peers
-        .iter()
-        .map(|p| Path {
-            socket: 0,
-            remote: p.local_addr().unwrap(),
-        })
-        .collect();
-    let address = sockets[0].local_addr();
-    let mut buffer = [0; 2048];
-    let before = CALLS.get();
-    let (mut received, mut sent) = (0, 0);
-    for _ in 0..500 {
-        for peer in peers.iter().take(4) {
-            peer.send_to(&[7; 1200], address).unwrap();
-        }
-        received += receiver
-            .receive(|_, bytes: &mut [u8]| {
-                for path in &paths {
-                    sender.datagram(*path, |slot| {
-                        slot[..bytes.len()].copy_from_slice(bytes);
-                        bytes.len()
-                    });
-                }
+    for backend in [Backend::Mmsg, Backend::Uring] {
+        let sockets: Rc<[MediaSocket]> =
+            [MediaSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap()].into();
+        let mut receiver = PortReceiver::new(Rc::clone(&sockets), backend).unwrap();
+        let mut sender = PortSender::new(Rc::clone(&sockets), backend).unwrap();
+        let peers: Vec<UdpSocket> = (0..20)
+            .map(|_| {
+                let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+                peer.set_nonblocking(true).unwrap();
+                peer
             })
-            .datagrams;
-        sender.flush();
-        for peer in &peers {
-            while peer.recv(&mut buffer).is_ok() {
-                sent += 1;
+            .collect();
+        let paths: Vec<Path> = peers
+            .iter()
+            .map(|p| Path {
+                socket: 0,
+                remote: p.local_addr().unwrap(),
+            })
+            .collect();
+        let address = sockets[0].local_addr();
+        let mut buffer = [0; 2048];
+        let before = CALLS.get();
+        let (mut received, mut sent) = (0, 0);
+        for _ in 0..500 {
+            for peer in peers.iter().take(4) {
+                peer.send_to(&[7; 1200], address).unwrap();
+            }
+            received += receiver
+                .receive(|_, bytes| {
+                    for path in &paths {
+                        sender.datagram(*path, |slot| {
+                            slot[..bytes.len()].copy_from_slice(bytes);
+                            bytes.len()
+                        });
+                    }
+                })
+                .datagrams;
+            sender.flush();
+            for peer in &peers {
+                while peer.recv(&mut buffer).is_ok() {
+                    sent += 1;
+                }
             }
         }
+        assert_eq!(
+            CALLS.get() - before,
+            0,
+            "calls of the allocator by {backend:?}"
+        );
+        assert_eq!((received, sent), (2000, 40_000), "{backend:?}");
     }
-    assert_eq!(CALLS.get() - before, 0, "calls of the allocator");
-    assert_eq!((received, sent), (2000, 40_000));
 }

@@ -5,7 +5,7 @@ mod support;
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
-use dataplane::CoreChoice;
+use dataplane::{CoreChoice, IoBackend};
 use shared::counters::{Counter, DropReason};
 use shared::id::{SessionId, ShardIndex};
 use shared::protocol::{
@@ -96,6 +96,29 @@ fn check(client: &UdpSocket, to: std::net::SocketAddr, request: &Message) -> Opt
         .unmarshal_binary(buffer.get(..length).expect("its length"))
         .expect("it works");
     Some(answer)
+}
+
+#[test]
+fn a_shard_that_sleeps_is_woken_by_each_datagram_whatever_moves_it() {
+    for io in [IoBackend::Mmsg, IoBackend::Uring] {
+        let running = Running::start(|config| config.io = io);
+        let mut control = ControlPlane::attach(&running.socket).unwrap();
+        let session = session(1, SHARD);
+        assert_eq!(control.call(SHARD, open(session)), Ok(Reply::Done));
+        let candidate = control.attachment.welcome.candidates[0][0];
+        let client = client();
+        for _ in 0..20 {
+            std::thread::sleep(Duration::from_millis(7));
+            let request = binding_request(session, LOCAL_PASSWORD);
+            let asked = Instant::now();
+            let answer = check(&client, candidate, &request).unwrap();
+            assert_eq!(answer.typ, BINDING_SUCCESS);
+            // The watchdog would wake it much later.
+            let patience = Duration::from_millis(500);
+            assert!(asked.elapsed() < patience, "{io:?} {:?}", asked.elapsed());
+        }
+        running.stop();
+    }
 }
 
 #[test]

@@ -101,7 +101,8 @@ struct MediaFlags {
     #[arg(long, value_name = "CORES")]
     cores: Option<String>,
 
-    /// How datagrams are moved: `auto` or `mmsg` [default: auto]
+    /// How datagrams are moved: `uring` (`io_uring`), `mmsg` (`recvmmsg` and `sendmmsg`), or `auto`
+    /// (whichever a short trial at the start finds clearly cheaper) [default: auto]
     #[arg(long, value_name = "BACKEND")]
     io: Option<String>,
 

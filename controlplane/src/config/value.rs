@@ -92,6 +92,8 @@ pub enum Io {
     /// Whatever is best on this machine.
     #[default]
     Auto,
+    /// `io_uring`.
+    Uring,
     /// `recvmmsg` and `sendmmsg`.
     Mmsg,
 }
@@ -100,6 +102,7 @@ impl fmt::Display for Io {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Auto => "auto",
+            Self::Uring => "uring",
             Self::Mmsg => "mmsg",
         })
     }
@@ -202,8 +205,9 @@ pub(super) fn dtls(text: &str) -> Result<Dtls, String> {
 pub(super) fn io(text: &str) -> Result<Io, String> {
     match text {
         "auto" => Ok(Io::Auto),
+        "uring" => Ok(Io::Uring),
         "mmsg" => Ok(Io::Mmsg),
-        _ => Err("`auto` or `mmsg` is wanted".to_owned()),
+        _ => Err("`auto`, `uring` or `mmsg` is wanted".to_owned()),
     }
 }
 
@@ -303,6 +307,13 @@ mod tests {
             Cores::List(vec![7]),
         ] {
             assert_eq!(cores(&value.to_string()), Ok(value));
+        }
+    }
+
+    #[test]
+    fn what_io_displays_can_be_read_again() {
+        for value in [Io::Auto, Io::Uring, Io::Mmsg] {
+            assert_eq!(io(&value.to_string()), Ok(value));
         }
     }
 

@@ -9,6 +9,7 @@ pub(super) union RawAddress {
     family: libc::sa_family_t,
     v4: libc::sockaddr_in,
     v6: libc::sockaddr_in6,
+    bytes: [u8; 28],
 }
 
 impl RawAddress {
@@ -28,6 +29,11 @@ impl RawAddress {
         assert!(size_of::<Self>() == 28, "sockaddr_in6 is the largest part");
         28
     };
+
+    /// An address that the kernel wrote elsewhere.
+    pub(super) fn from_bytes(bytes: &[u8; 28]) -> Self {
+        Self { bytes: *bytes }
+    }
 
     /// Sets the address; gives the bytes that the kernel is to read.
     pub(super) fn set(&mut self, address: SocketAddr) -> libc::socklen_t {

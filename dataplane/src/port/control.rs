@@ -43,7 +43,7 @@ impl Control {
             match (level, kind) {
                 (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => control.arrived = nanos(data),
                 (libc::SOL_UDP, libc::UDP_GRO) => {
-                    control.segment = segment(data).unwrap_or(usize::MAX)
+                    control.segment = segment(data).unwrap_or(usize::MAX);
                 }
                 _ => {}
             }

@@ -5,24 +5,41 @@
 //! own all the memory that they need from the start: no packet makes them allocate.
 
 mod address;
+mod choice;
 mod control;
 mod delivery;
 mod messages;
 mod mmsg;
 mod queue;
 mod receive;
+mod send;
 mod socket;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod uring;
 
-pub use mmsg::MmsgSender;
+use std::os::fd::OwnedFd;
+
+pub use choice::Backend;
+pub use mmsg::MmsgReceiver;
 pub use queue::SEGMENTS_MAX;
-pub use receive::MmsgReceiver;
+pub use receive::PortReceiver;
+pub use send::PortSender;
 pub use socket::{BufferSizes, MediaSocket};
+pub use uring::UringReceiver;
 
 use dataplane_core::Path;
 use dataplane_core::time::Timestamp;
+
+/// What a shard waits for until there is something to receive.
+#[derive(Debug)]
+pub enum Wake {
+    /// A socket that becomes readable.
+    Socket(OwnedFd),
+    /// An event counter (eventfd(2)) that becomes more than zero, and zero again by reading it.
+    Counter(OwnedFd),
+}
 
 /// Takes datagrams in.
 pub trait Receiver {
