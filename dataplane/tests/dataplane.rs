@@ -107,8 +107,9 @@ fn a_shard_that_sleeps_is_woken_by_each_datagram_whatever_moves_it() {
         assert_eq!(control.call(SHARD, open(session)), Ok(Reply::Done));
         let candidate = control.attachment.welcome.candidates[0][0];
         let client = client();
-        for _ in 0..20 {
-            std::thread::sleep(Duration::from_millis(7));
+        // Pauses short enough for a nap, and long enough to park the executor.
+        for pause in [7, 40].into_iter().cycle().take(20) {
+            std::thread::sleep(Duration::from_millis(pause));
             let request = binding_request(session, LOCAL_PASSWORD);
             let asked = Instant::now();
             let answer = check(&client, candidate, &request).unwrap();
@@ -119,6 +120,21 @@ fn a_shard_that_sleeps_is_woken_by_each_datagram_whatever_moves_it() {
         }
         running.stop();
     }
+}
+
+#[test]
+fn a_shard_that_spins_answers_clients_and_the_control_plane_and_stops() {
+    let running = Running::start(|config| config.spin = true);
+    let mut control = ControlPlane::attach(&running.socket).unwrap();
+    let session = session(1, SHARD);
+    assert_eq!(control.call(SHARD, open(session)), Ok(Reply::Done));
+    let candidate = control.attachment.welcome.candidates[0][0];
+    let request = binding_request(session, LOCAL_PASSWORD);
+    let answer = check(&client(), candidate, &request).unwrap();
+    assert_eq!(answer.typ, BINDING_SUCCESS);
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(control.sessions(SHARD), [session]);
+    running.stop();
 }
 
 #[test]

@@ -84,6 +84,7 @@ export function assertWhole({ video, audio }, framesMin = FRAMES_MIN) {
   assert.ok(video.framesDecoded > framesMin, `only ${video.framesDecoded} frames decoded`);
   assert.equal(video.freezeCount, 0, 'the picture froze');
   assert.equal(video.packetsLost, 0, 'video packets are missing');
+  assert.equal(video.packetsDiscarded ?? 0, 0, 'video packets were thrown away');
   assert.equal(audio.packetsLost, 0, 'audio packets are missing');
   assert.ok(audio.packetsReceived > framesMin, `only ${audio.packetsReceived} audio packets`);
   // The test tone is never silent; comfort noise would add almost no energy.

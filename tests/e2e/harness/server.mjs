@@ -25,8 +25,11 @@ export class Server {
   #child = null;
   #output = '';
 
-  /** `shards` cores, `dtls` engine; `mediaIp` as `--media-ip` takes it; `tls`: HTTPS, with a certificate of its own. */
-  static async start({ shards = 1, dtls = 'dimpl', mediaIp = '127.0.0.1', tls = false } = {}) {
+  /**
+   * `shards` cores, `dtls` engine; `mediaIp` as `--media-ip` takes it; `tls`: HTTPS, with a certificate of its own;
+   * `media`: further settings of the data plane by their names.
+   */
+  static async start({ shards = 1, dtls = 'dimpl', mediaIp = '127.0.0.1', tls = false, media: settings = {} } = {}) {
     if (!BINARY) throw new Error('E2E_SERVER must name the built server');
     const directory = await fs.mkdtemp(path.join(os.tmpdir(), 'jackfield-e2e-'));
     const http = await freeTcpPort();
@@ -40,6 +43,7 @@ export class Server {
       '--dtls', dtls,
       '--data-dir', directory,
       '--app', `${APP}:${SECRET}`,
+      ...Object.entries(settings).map(([name, value]) => `--${name}=${value}`),
       ...(tls ? await certificateArguments(directory) : []),
     ]);
     try {

@@ -17,6 +17,22 @@ scenario('two tabs see and hear each other with the webrtc DTLS engine', { dtls:
   await assertAllWhole(await callOfTwo(open, {}));
 });
 
+scenario('packets of a frame leave as one message, padded, and decode cleanly', {}, async ({ open, server }) => {
+  await assertAllWhole(await callOfTwo(open, { codec: 'VP8' }));
+  const messages = await server.metric('jackfield_send_run_segments_count');
+  const datagrams = await server.metric('jackfield_send_run_segments_sum');
+  console.log(`${(datagrams / messages).toFixed(2)} packets in a message, of ${messages} messages`);
+  // Pictures of 30 a second and sound of 50: alone, every packet would be a message.
+  assert.ok(datagrams > 1.1 * messages, `${datagrams} datagrams in ${messages} messages`);
+});
+
+for (const media of [{ io: 'uring' }, { io: 'mmsg', gso: 'off' }]) {
+  const [told] = [JSON.stringify(options)];
+  scenario(`two tabs see and hear each other with ${JSON.stringify(media)}`, { media }, async ({ open }) => {
+    await assertAllWhole(await callOfTwo(open, {}));
+  });
+}
+
 scenario('two tabs on different shards see and hear each other', { shards: 2 }, async ({ open }) => {
   const tabs = await callOfTwo(open, {});
   const [first, second] = await Promise.all(tabs.map((tab) => tab.stats()));
