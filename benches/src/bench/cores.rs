@@ -24,10 +24,10 @@ impl Cores {
     pub fn divide(server: usize) -> io::Result<Self> {
         let allowed = sched_getaffinity(None)?;
         let all = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
-        Self::divide_among(all.collect(), server)
+        Self::divide_among(&all.collect::<Vec<_>>(), server)
     }
 
-    fn divide_among(all: Vec<usize>, server: usize) -> io::Result<Self> {
+    fn divide_among(all: &[usize], server: usize) -> io::Result<Self> {
         let first = all.len().checked_sub(server).filter(|_| server > 0);
         let Some((load, chosen)) = first.and_then(|first| all.split_at_checked(first)) else {
             let text = format!(
@@ -38,11 +38,7 @@ impl Cores {
         };
         Ok(Self {
             server: chosen.to_vec(),
-            load: if load.is_empty() {
-                all.clone()
-            } else {
-                load.to_vec()
-            },
+            load: if load.is_empty() { all } else { load }.to_vec(),
         })
     }
 
@@ -99,7 +95,7 @@ mod tests {
 
     #[test]
     fn the_server_gets_the_last_cores() {
-        let cores = Cores::divide_among(vec![0, 1, 4, 5], 1).unwrap();
+        let cores = Cores::divide_among(&[0, 1, 4, 5], 1).unwrap();
         assert_eq!(
             (cores.server_list().as_str(), cores.load),
             ("5,", vec![0, 1, 4])
@@ -108,13 +104,13 @@ mod tests {
 
     #[test]
     fn where_none_is_left_all_are_shared() {
-        let cores = Cores::divide_among(vec![0, 1], 2).unwrap();
+        let cores = Cores::divide_among(&[0, 1], 2).unwrap();
         assert_eq!((cores.server, cores.load), (vec![0, 1], vec![0, 1]));
     }
 
     #[test]
     fn more_cores_than_there_are_is_an_error() {
-        assert!(Cores::divide_among(vec![0, 1], 3).is_err());
-        assert!(Cores::divide_among(vec![0, 1], 0).is_err());
+        assert!(Cores::divide_among(&[0, 1], 3).is_err());
+        assert!(Cores::divide_among(&[0, 1], 0).is_err());
     }
 }

@@ -91,7 +91,7 @@ pub async fn run(plan: FloorPlan, load: &mut Load) -> Result<FloorFigures, LoadE
     let ns_per_packet = cpu.as_secs_f64() * 1e9 / (sent as f64).max(1.0);
     Ok(FloorFigures {
         ns_per_packet,
-        packets_per_core: 1e9 / ns_per_packet,
+        packets_per_core: super::number::rate_of(ns_per_packet),
         run: plan.run,
         lost: sent.saturating_sub(arrived),
     })

@@ -155,7 +155,7 @@ pub async fn measure(stage: &mut Stage, rate: Rate, time: Duration) -> Result<Fi
         loss: ratio(expected.saturating_sub(delivered), expected),
         shard,
         dataplane: cpu_figures(&first, &last, "", received),
-        packets_per_core: 1e9 / shard.ns_per_packet.max(1.0),
+        packets_per_core: super::number::rate_of(shard.ns_per_packet),
         residence_us: residence(&first, &last),
         latency_us: Tail {
             p50: latency(500),

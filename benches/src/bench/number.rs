@@ -19,16 +19,12 @@ pub fn ratio(part: u64, whole: u64) -> f64 {
     }
 }
 
-/// The middle of `values`, the mean of the two middle ones if there is no single one; 0 of none.
-pub fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let half = values.len() / 2;
-    let upper = values.get(half).copied().unwrap_or_default();
-    if values.len().is_multiple_of(2) {
-        let lower = half.checked_sub(1).and_then(|index| values.get(index));
-        lower.map_or(upper, |lower| f64::midpoint(*lower, upper))
+/// How often a second has room for something that takes `nanoseconds`; 0 if that is not known.
+pub fn rate_of(nanoseconds: f64) -> f64 {
+    if nanoseconds > 0.0 {
+        1e9 / nanoseconds
     } else {
-        upper
+        0.0
     }
 }
 
@@ -50,14 +46,8 @@ mod tests {
     }
 
     #[test]
-    fn the_median_stands_in_the_middle() {
-        assert_eq!(median(vec![9.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 9.0]), 3.0);
-        assert_eq!(median(vec![]), 0.0);
-    }
-
-    #[test]
-    fn a_ratio_to_nothing_is_nothing() {
+    fn a_part_of_nothing_is_nothing() {
         assert_eq!((ratio(1, 4), ratio(1, 0)), (0.25, 0.0));
+        assert_eq!((rate_of(500.0), rate_of(0.0)), (2e6, 0.0));
     }
 }

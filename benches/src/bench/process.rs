@@ -95,7 +95,7 @@ fn read_task(path: &Path) -> Option<Task> {
     })
 }
 
-/// proc_pid_stat(5): the name stands in parentheses and may hold any character; utime and stime
+/// `proc_pid_stat`(5): the name stands in parentheses and may hold any character; utime and stime
 /// are fields 14 and 15.
 fn parse_stat(text: &str) -> Option<(String, u64, u64)> {
     let (_, rest) = text.split_once('(')?;

@@ -73,18 +73,27 @@ pub async fn ramp(
         let figures = measure(stage, Rate::Packets(rate), time).await?;
         let fault = judge(&figures);
         search.tell(rate, fault.is_none());
-        tell(&format!(
-            "  {rate:.0}/s: {:.0} packets/s out, {:.3} % lost, p99 {:.1} ms{}",
-            figures.packets_out,
-            figures.loss * 100.0,
-            figures.latency_us.p99 / 1e3,
-            fault
-                .map(|fault| format!(": too much ({})", fault.name()))
-                .unwrap_or_default()
-        ));
+        tell(&in_words(&figures, fault));
         ramp.steps.push(Step { figures, fault });
     }
     Ok(ramp)
+}
+
+fn in_words(figures: &Figures, fault: Option<Fault>) -> String {
+    let drops = figures
+        .drops
+        .first()
+        .map(|(reason, count)| format!(", {count} dropped: {reason}"));
+    let fault = fault.map(|fault| format!(": too much ({})", fault.name()));
+    format!(
+        "  {:.0}/s: {:.0} packets/s out, {:.3} % lost, p99 {:.1} ms{}{}",
+        figures.rate,
+        figures.packets_out,
+        figures.loss * 100.0,
+        figures.latency_us.p99 / 1e3,
+        drops.unwrap_or_default(),
+        fault.unwrap_or_default()
+    )
 }
 
 /// What is wrong with a step.

@@ -181,8 +181,8 @@ impl Lane {
         Some(self.last)
     }
 
-    /// Binding request, receiver report, and key frames where there was none yet: each second, of
-    /// every lane at another moment.
+    /// Binding request, receiver report, and picture loss where a decoder would see one: each
+    /// second, of every lane at another moment.
     ///
     /// # Errors
     ///
@@ -194,6 +194,11 @@ impl Lane {
         let Some(session) = &mut self.session else {
             return Ok(());
         };
+        let lost: Vec<u32> = self
+            .tracks
+            .iter_mut()
+            .filter_map(|track| track.take_picture_loss().then_some(track.ssrc))
+            .collect();
         let waiting = self.tracks.iter().any(|track| !track.is_decodable());
         self.keep_alive_due = now + if waiting { IMPATIENCE } else { INTERVAL };
         // A full socket loses it; the next one comes soon.
@@ -208,12 +213,13 @@ impl Lane {
                 .collect(),
             ..ReceiverReport::default()
         })];
-        for track in self.tracks.iter().filter(|track| !track.is_decodable()) {
-            packets.push(Box::new(PictureLossIndication {
+        packets.extend(lost.into_iter().map(|media_ssrc| {
+            let loss = PictureLossIndication {
                 sender_ssrc: OUR_SSRC,
-                media_ssrc: track.ssrc,
-            }));
-        }
+                media_ssrc,
+            };
+            Box::new(loss) as Box<dyn Packet + Send + Sync>
+        }));
         let failed = |error: &dyn core::fmt::Display| LoadError::Srtp(error.to_string());
         let compound = rtcp::packet::marshal(&packets).map_err(|error| failed(&error))?;
         let sealed = session.outgoing.encrypt_rtcp(&compound);

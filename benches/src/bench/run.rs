@@ -60,7 +60,10 @@ pub async fn run(options: &Options, tell: &dyn Fn(&str)) -> Result<Outcome, Load
     if let Some(case) = cases.first()
         && (options.joins.is_some() || options.churn.is_some() || options.suite)
     {
-        if let Some(count) = options.joins.or(options.suite.then_some(SUITE_JOINS)) {
+        if let Some(count) = options
+            .joins
+            .or_else(|| options.suite.then_some(SUITE_JOINS))
+        {
             let mut stage = Stage::set(options, cores, case).await?;
             tell(&format!("{count} joins, {} a second", options.join_rate));
             outcome.storm = Some(storm(&mut stage, count, options.join_rate).await?);

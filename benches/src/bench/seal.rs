@@ -14,15 +14,14 @@ use crate::error::LoadError;
 pub struct Sealer(Cipher);
 
 enum Cipher {
-    Gcm {
-        key: LessSafeKey,
-        salt: [u8; 12],
-    },
-    Cm {
-        key: EncryptingKey,
-        salt: [u8; 16],
-        authentication: hmac::Key,
-    },
+    Gcm { key: LessSafeKey, salt: [u8; 12] },
+    Cm(Box<CounterMode>),
+}
+
+struct CounterMode {
+    key: EncryptingKey,
+    salt: [u8; 16],
+    authentication: hmac::Key,
 }
 
 impl core::fmt::Debug for Sealer {
@@ -49,14 +48,14 @@ impl Sealer {
                 iv.iter_mut().zip(&salt).for_each(|(to, from)| *to = *from);
                 let authentication = derive(master, LABEL_AUTHENTICATION, SHA1_KEY_BYTES)?;
                 let key = UnboundCipherKey::new(&AES_128, &encryption).map_err(unfit)?;
-                return Ok(Self(Cipher::Cm {
+                return Ok(Self(Cipher::Cm(Box::new(CounterMode {
                     key: EncryptingKey::ctr(key).map_err(unfit)?,
                     salt: iv,
                     authentication: hmac::Key::new(
                         hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
                         &authentication,
                     ),
-                }));
+                }))));
             }
             ProtectionProfile::Aes256CmHmacSha1_80 | ProtectionProfile::Aes256CmHmacSha1_32 => {
                 return Err(LoadError::Srtp("a profile that no peer offers".to_owned()));
@@ -75,7 +74,7 @@ impl Sealer {
     pub fn overhead(&self) -> usize {
         match self.0 {
             Cipher::Gcm { .. } => GCM_TAG_BYTES,
-            Cipher::Cm { .. } => CM_TAG_BYTES,
+            Cipher::Cm(_) => CM_TAG_BYTES,
         }
     }
 
@@ -104,11 +103,12 @@ impl Sealer {
                 key.seal_out_of_place_scatter(nonce, Aad::from(header), payload, sealed, &[], tag)
                     .map_err(unfit)
             }
-            Cipher::Cm {
-                key,
-                salt,
-                authentication,
-            } => {
+            Cipher::Cm(mode) => {
+                let CounterMode {
+                    key,
+                    salt,
+                    authentication,
+                } = mode.as_ref();
                 out.extend_from_slice(payload);
                 let (_, packet) = out.split_at_mut(start);
                 let (_, sealed) = packet.split_at_mut(header.len());

@@ -21,6 +21,8 @@ pub struct Tally {
     publisher: Option<u8>,
     decodable: bool,
     until_check: u32,
+    /// What was missing when picture loss was asked for last.
+    missing_before: u64,
 }
 
 /// Packets of a track, or of many.
@@ -91,6 +93,7 @@ impl Tally {
             publisher: None,
             decodable: kind == Kind::Audio,
             until_check: 0,
+            missing_before: 0,
         }
     }
 
@@ -154,6 +157,14 @@ impl Tally {
     /// Whether a key frame has begun; always so for audio.
     pub fn is_decodable(&self) -> bool {
         self.decodable
+    }
+
+    /// Whether a decoder would ask for a key frame now: it has had none, or something was lost
+    /// since this was called last.
+    pub fn take_picture_loss(&mut self) -> bool {
+        let missing = self.counts().missing;
+        let before = core::mem::replace(&mut self.missing_before, missing);
+        self.kind == Kind::Video && (!self.decodable || missing > before)
     }
 
     /// Whether enough was checked one by one, so that samples will do.
@@ -294,6 +305,18 @@ mod tests {
             tally.verified(sequence_number, 1_000 + number * 10, &stamp);
         }
         assert_eq!(tally.counts().renumbered, 1);
+    }
+
+    #[test]
+    fn a_decoder_asks_until_it_has_a_key_frame_and_then_once_for_each_loss() {
+        let mut tally = Tally::new(Kind::Video, 1, 0);
+        tally.arrived(0);
+        assert!(tally.take_picture_loss() && tally.take_picture_loss());
+        tally.verified(0, 0, &stamp(0, Part::KeyFrameStart));
+        assert!(!tally.take_picture_loss());
+        tally.arrived(5);
+        assert!(tally.take_picture_loss() && !tally.take_picture_loss());
+        assert!(!audio(&[0, 5]).take_picture_loss());
     }
 
     #[test]

@@ -54,7 +54,10 @@ fn draw(outcome: &Outcome, options: &Options) -> Result<(), LoadError> {
     });
     match (&options.svg, ramp) {
         (Some(path), Some((name, ramp))) => Ok(std::fs::write(path, svg(name, &ramp.steps))?),
-        (Some(_), None) => Err(std::io::Error::other("there is no ramp to draw: --ramp").into()),
+        (Some(_), None) => {
+            complain("bench: there is no ramp to draw; ask for one with --ramp");
+            Ok(())
+        }
         (None, _) => Ok(()),
     }
 }
