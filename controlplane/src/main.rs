@@ -2,17 +2,20 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use controlplane::config::{
-    self, ConfigError, ControlplaneFlags, DataplaneFlags, Flags, ServeFlags, Settings,
+    self, ConfigError, ControlplaneFlags, DataplaneFlags, DoctorFlags, Flags, ServeFlags, Settings,
 };
+use controlplane::doctor;
 use controlplane::observe;
 use controlplane::server::{self, ServerError};
 use controlplane::supervise::Starter;
-use dataplane::cores::CoreAllowance;
+use dataplane::cores::{CoreAllowance, CoreSelection};
+use dataplane::port::BufferSizes;
 use dataplane::{CoreChoice, DataplaneConfig, DtlsEngine, IoBackend, MediaAddress};
 
 /// A self-hosted media server that speaks Cloudflare Realtime's SFU API.
@@ -46,6 +49,12 @@ enum Subcommands {
     /// It never starts or stops the data plane. When it ends, calls go on.
     #[command(after_help = AFTER_HELP)]
     Controlplane(ControlplaneFlags),
+    /// Checks whether this host is fit for high packet rates, and says what to change
+    ///
+    /// Takes the settings that the server would take, and needs no rights. The exit code is 1 if
+    /// something will not work, and 0 if all will, be it with warnings.
+    #[command(after_help = AFTER_HELP)]
+    Doctor(DoctorFlags),
 }
 
 /// Why the command failed.
@@ -59,14 +68,16 @@ enum Failure {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     choose_tls_provider();
+    let done = |()| ExitCode::SUCCESS;
     let result = match cli.command {
-        None => serve(cli.serve),
-        Some(Subcommands::Serve(flags)) => serve(flags),
-        Some(Subcommands::Dataplane(flags)) => dataplane(flags),
-        Some(Subcommands::Controlplane(flags)) => controlplane(flags),
+        None => serve(cli.serve).map(done),
+        Some(Subcommands::Serve(flags)) => serve(flags).map(done),
+        Some(Subcommands::Dataplane(flags)) => dataplane(flags).map(done),
+        Some(Subcommands::Controlplane(flags)) => controlplane(flags).map(done),
+        Some(Subcommands::Doctor(flags)) => doctor(flags),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             use std::io::Write as _;
             // If not even that can be written, the exit code still tells.
@@ -108,6 +119,52 @@ fn dataplane(flags: DataplaneFlags) -> Result<(), Failure> {
     let settings = load(flags)?;
     std::fs::create_dir_all(&settings.data_dir)?;
     Ok(dataplane::run(dataplane_config(&settings))?)
+}
+
+fn doctor(flags: DoctorFlags) -> Result<ExitCode, Failure> {
+    use std::io::Write as _;
+    let json = flags.json;
+    let config = dataplane_config(&load(flags)?);
+    config.validate()?;
+    let allowance = CoreAllowance::of_this_process();
+    let selection = allowance.select(&config.cores)?;
+    let report = doctor::examine(plan(&config, allowance, selection)?);
+    let mut out = std::io::stdout();
+    if json {
+        writeln!(out, "{}", report.json())?;
+    } else {
+        write!(out, "{report}")?;
+    }
+    Ok(match report.works() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+/// What a data plane with these settings would do, for the examination.
+fn plan(
+    config: &DataplaneConfig,
+    allowance: CoreAllowance,
+    selection: CoreSelection,
+) -> Result<doctor::Plan, Failure> {
+    let mut sockets = Vec::new();
+    for (shard, _) in (0..).zip(&selection.cores) {
+        let port = config.media_port(shard)?;
+        let addresses = config.media_addresses.iter();
+        sockets.extend(addresses.map(|address| SocketAddr::new(address.bind, port)));
+    }
+    Ok(doctor::Plan {
+        cores: selection.cores,
+        spare: selection.spare,
+        reason: selection.reason,
+        quota: allowance.quota.map(|quota| doctor::Quota {
+            cores: quota.quota_us as f64 / quota.period_us as f64,
+            file: quota.file,
+        }),
+        sockets,
+        buffer_bytes: BufferSizes::ASKED,
+        dataplane_socket: config.control_socket.clone(),
+    })
 }
 
 fn load(flags: impl Flags) -> Result<Settings, Failure> {
@@ -264,6 +321,33 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_doctor_examines_the_ports_of_every_shard_and_address() {
+        let addresses =
+            ["127.0.0.1", "::1"].map(|text| MediaAddress::direct(text.parse().unwrap()));
+        let mut config = DataplaneConfig::new(PathBuf::from("/d.sock"), addresses.to_vec());
+        config.first_media_port = 7882;
+        let allowance = CoreAllowance {
+            cores: vec![0, 1, 2],
+            quota: None,
+        };
+        let selection = allowance.select(&CoreChoice::Count(2)).unwrap();
+        let Ok(plan) = plan(&config, allowance, selection) else {
+            panic!("there are such ports");
+        };
+        let sockets: Vec<String> = plan.sockets.iter().map(SocketAddr::to_string).collect();
+        assert_eq!(
+            sockets,
+            [
+                "127.0.0.1:7882",
+                "[::1]:7882",
+                "127.0.0.1:7883",
+                "[::1]:7883"
+            ]
+        );
+        assert_eq!((plan.cores, plan.spare), (vec![1, 2], vec![0]));
     }
 
     #[test]

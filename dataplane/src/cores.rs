@@ -29,8 +29,10 @@ pub struct CoreAllowance {
 }
 
 /// CPU time that a cgroup may use, as `cpu.max` says it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CpuQuota {
+    /// The `cpu.max` that says it.
+    pub file: PathBuf,
     /// Microseconds of CPU time in each period.
     pub quota_us: u64,
     /// Length of a period in microseconds.
@@ -39,7 +41,7 @@ pub struct CpuQuota {
 
 impl CpuQuota {
     /// How many cores can be kept busy all the time; at least one.
-    fn whole_cores(self) -> usize {
+    fn whole_cores(&self) -> usize {
         let cores = self
             .quota_us
             .checked_div(self.period_us)
@@ -48,7 +50,7 @@ impl CpuQuota {
     }
 
     /// Whether this allows less than `other`.
-    fn is_below(self, other: Self) -> bool {
+    fn is_below(&self, other: &Self) -> bool {
         u128::from(self.quota_us) * u128::from(other.period_us)
             < u128::from(other.quota_us) * u128::from(self.period_us)
     }
@@ -102,7 +104,10 @@ impl CoreAllowance {
 
     /// How many cores the mask and the quota leave.
     fn available(&self) -> usize {
-        let quota = self.quota.map_or(usize::MAX, CpuQuota::whole_cores);
+        let quota = self
+            .quota
+            .as_ref()
+            .map_or(usize::MAX, CpuQuota::whole_cores);
         self.cores.len().min(quota)
     }
 
@@ -149,13 +154,14 @@ impl CoreAllowance {
             CoreChoice::Count(_) => "as many as were asked for",
             CoreChoice::List(_) => "those that were listed",
         };
-        let quota = self.quota.map_or_else(
-            || "no cgroup quota".into(),
-            |CpuQuota {
-                 quota_us,
-                 period_us,
-             }| { format!("a cgroup quota of {quota_us} us in {period_us} us") },
-        );
+        let quota = match &self.quota {
+            None => "no cgroup quota".to_owned(),
+            Some(CpuQuota {
+                quota_us,
+                period_us,
+                ..
+            }) => format!("a cgroup quota of {quota_us} us in {period_us} us"),
+        };
         let allowed = self.cores.len();
         let count = chosen.len();
         let (cores, are) = if allowed == 1 {
@@ -183,11 +189,17 @@ fn cgroup_quota(membership: &Path, root: &Path) -> Option<CpuQuota> {
         .ancestors()
         .take_while(|directory| directory.starts_with(root))
     {
-        let quota = std::fs::read_to_string(directory.join("cpu.max")).ok();
-        if let Some(quota) = quota.as_deref().and_then(parse_cpu_max)
-            && lowest.is_none_or(|lowest| quota.is_below(lowest))
-        {
-            lowest = Some(quota);
+        let file = directory.join("cpu.max");
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        if let Some((quota_us, period_us)) = parse_cpu_max(&text) {
+            let quota = CpuQuota {
+                file,
+                quota_us,
+                period_us,
+            };
+            if lowest.as_ref().is_none_or(|lowest| quota.is_below(lowest)) {
+                lowest = Some(quota);
+            }
         }
     }
     lowest
@@ -200,14 +212,12 @@ fn cgroup_path(text: &str) -> Option<PathBuf> {
         .map(PathBuf::from)
 }
 
-/// `cpu.max`: `max 100000` or `<quota> <period>`, microseconds (kernel: cgroup-v2.rst).
-fn parse_cpu_max(text: &str) -> Option<CpuQuota> {
+/// Quota and period of `cpu.max`: `max 100000` or `<quota> <period>`, microseconds (kernel:
+/// cgroup-v2.rst).
+fn parse_cpu_max(text: &str) -> Option<(u64, u64)> {
     let (quota, period) = text.trim().split_once(' ')?;
     let (quota_us, period_us) = (quota.parse().ok()?, period.parse().ok()?);
-    (period_us > 0).then_some(CpuQuota {
-        quota_us,
-        period_us,
-    })
+    (period_us > 0).then_some((quota_us, period_us))
 }
 
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
@@ -218,6 +228,7 @@ mod tests {
 
     fn allowance(cores: &[usize], quota: Option<(u64, u64)>) -> CoreAllowance {
         let quota = quota.map(|(quota_us, period_us)| CpuQuota {
+            file: PathBuf::from("/sys/fs/cgroup/cpu.max"),
             quota_us,
             period_us,
         });
@@ -293,11 +304,7 @@ mod tests {
     #[test]
     fn cpu_max_is_read_as_the_kernel_writes_it() {
         assert_eq!(parse_cpu_max("max 100000\n"), None);
-        let half = CpuQuota {
-            quota_us: 50_000,
-            period_us: 100_000,
-        };
-        assert_eq!(parse_cpu_max("50000 100000\n"), Some(half));
+        assert_eq!(parse_cpu_max("50000 100000\n"), Some((50_000, 100_000)));
         for text in ["", "50000", "x 100000", "50000 0"] {
             assert_eq!(parse_cpu_max(text), None, "{text:?}");
         }
@@ -324,6 +331,7 @@ mod tests {
         assert_eq!(
             quota,
             Some(CpuQuota {
+                file: root.join("a/cpu.max"),
                 quota_us: 200_000,
                 period_us: 100_000
             })

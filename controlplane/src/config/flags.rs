@@ -28,6 +28,19 @@ pub struct DataplaneFlags {
     media: MediaFlags,
 }
 
+/// Flags of `jackfield doctor`.
+#[derive(Args, Debug, Default)]
+pub struct DoctorFlags {
+    #[command(flatten)]
+    common: CommonFlags,
+    #[command(flatten)]
+    media: MediaFlags,
+
+    /// Prints the findings as JSON, for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Flags of `jackfield controlplane`.
 #[derive(Args, Debug, Default)]
 pub struct ControlplaneFlags {
@@ -156,6 +169,19 @@ impl Flags for ServeFlags {
 }
 
 impl Flags for DataplaneFlags {
+    fn config(&self) -> Option<PathBuf> {
+        self.common.config.clone()
+    }
+
+    fn into_layer(self) -> Layer {
+        let mut layer = Layer::empty();
+        self.common.fill(&mut layer);
+        self.media.fill(&mut layer);
+        layer
+    }
+}
+
+impl Flags for DoctorFlags {
     fn config(&self) -> Option<PathBuf> {
         self.common.config.clone()
     }

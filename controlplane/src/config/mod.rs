@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use flags::{ControlplaneFlags, DataplaneFlags, Flags, ServeFlags};
+pub use flags::{ControlplaneFlags, DataplaneFlags, DoctorFlags, Flags, ServeFlags};
 pub use layer::{ConfigError, Layer, Layers, Origin};
 pub use value::{AppCredentials, Cores, Dtls, Io, MediaIp};
 

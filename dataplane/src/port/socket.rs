@@ -25,6 +25,9 @@ pub struct BufferSizes {
 }
 
 impl BufferSizes {
+    /// Bytes that are asked for each way.
+    pub const ASKED: usize = BUFFER_BYTES;
+
     /// What an operator should do about them, if they are smaller than wanted.
     pub fn advice(self) -> Option<String> {
         // The kernel doubles what is asked for, to have room for its own records (socket(7)).
