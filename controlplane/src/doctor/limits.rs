@@ -48,7 +48,9 @@ pub(super) fn open_files(host: &Host) -> Finding {
 }
 
 fn shown(limit: Rlimit) -> String {
-    let one = |value: Option<u64>| value.map_or("unlimited".to_owned(), |value| value.to_string());
+    let one = |value: Option<u64>| {
+        value.map_or_else(|| "unlimited".to_owned(), |value| value.to_string())
+    };
     if limit.current == limit.maximum {
         one(limit.current)
     } else {

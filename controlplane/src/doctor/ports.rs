@@ -17,6 +17,10 @@ pub(super) fn media_ports(host: &Host) -> Finding {
         return MEDIA_PORTS.ok(format!("all can be opened: {count} on UDP {ports}"));
     };
     let read = format!("{address}/udp: {error}");
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "there are more kinds than std names"
+    )]
     match error.kind() {
         ErrorKind::AddrInUse if dataplane_runs(host) => {
             MEDIA_PORTS.ok(format!("{read}: by the data plane of this data directory"))

@@ -23,9 +23,9 @@ pub(super) struct Probes {
     pub(super) coalescing: io::Result<bool>,
     /// Whether an `io_uring` could be made.
     pub(super) io_uring: io::Result<()>,
-    /// RLIMIT_NOFILE.
+    /// `RLIMIT_NOFILE`.
     pub(super) open_files: Rlimit,
-    /// RLIMIT_MEMLOCK.
+    /// `RLIMIT_MEMLOCK`.
     pub(super) locked_memory: Rlimit,
     /// Whether the clock follows another one.
     pub(super) clock_synchronised: io::Result<bool>,

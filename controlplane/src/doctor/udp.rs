@@ -116,7 +116,7 @@ const OPTION_MEMORY: Check = Check {
     name: "optmem",
     why: "every message that is segmented takes a control message from it",
 };
-/// UDP_SEGMENT is of Linux 4.18, UDP_GRO of 5.0.
+/// `UDP_SEGMENT` is of Linux 4.18, `UDP_GRO` of 5.0.
 const A_NEWER_KERNEL: &str =
     "a kernel from 5.8 on; in a sandbox such as gVisor, the host's network";
 /// A burst of a thousand datagrams for each of a dozen publishers.
