@@ -149,7 +149,8 @@ impl Histogram {
                 } else {
                     1.0
                 };
-                return lower + (bound - lower) * within;
+                // Rounding must not carry it out of its bucket.
+                return (lower + (bound - lower) * within).min(*bound);
             }
             (lower, below) = (*bound, *count);
         }
