@@ -37,9 +37,9 @@ pub struct Storm {
     pub media_before_us: Tail,
     /// The same, while it went on; joiners' own media included.
     pub media_during_us: Tail,
-    /// Part of the copies to those who were there before that were lost in the storm.
+    /// Part of all copies that were lost.
     pub missing: f64,
-    /// CPU microseconds of each join, by who used them.
+    /// By who used it.
     pub cost_us: JoinCost,
     /// The core of the load generator, the control plane and the handshakes: how busy it was.
     pub load_core_busy: f64,
@@ -49,7 +49,7 @@ pub struct Storm {
     pub rss_kib_per_session: f64,
 }
 
-/// CPU microseconds of each join.
+/// CPU microseconds of each join, what the media took before left out; that of the joiners is in.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct JoinCost {
@@ -91,6 +91,7 @@ pub async fn storm(stage: &mut Stage, count: usize, rate: u32) -> Result<Storm, 
     sleep(BEFORE).await;
     // Latencies begin anew with each snapshot.
     stage.load.snapshot().await?;
+    let calm = Clocks::read(stage)?;
     sleep(BEFORE).await;
     let before = stage.load.snapshot().await?;
     let memory = Memory::read(stage.server.dataplane())?;
@@ -105,7 +106,7 @@ pub async fn storm(stage: &mut Stage, count: usize, rate: u32) -> Result<Storm, 
     let last = Clocks::read(stage)?;
     let after = stage.load.snapshot().await?;
     result.media_during_us = media(&after);
-    fill_costs(&mut result, &first, &last);
+    fill_costs(&mut result, [&calm, &first, &last]);
     let end = stage.quiet().await?;
     result.missing = ratio(end.counts.missing, end.counts.received + end.counts.missing);
     result.first_media_ms = first_media(&end, residents, &began);
@@ -148,23 +149,30 @@ async fn join_all(
     Ok(began)
 }
 
-fn fill_costs(result: &mut Storm, first: &Clocks, last: &Clocks) {
+/// What a join costs: the CPU time from the second reading to the third, less what the media alone
+/// took from the first to the second.
+fn fill_costs(result: &mut Storm, [calm, first, last]: [&Clocks; 3]) {
     let joins = (result.joined as f64).max(1.0);
     let seconds = (last.at - first.at).as_secs_f64();
-    let used =
-        |of: fn(&Clocks) -> &CpuTimes, threads| of(last).since(of(first), threads).total_ns as f64;
-    let ours = used(|clocks| &clocks.ours, "");
-    let control = used(|clocks| &clocks.control, "");
-    let shards = used(|clocks| &clocks.dataplane, "shard-");
-    let handshakes = used(|clocks| &clocks.dataplane, "handshake-");
-    result.cost_us = JoinCost {
-        load_generator: ours / joins / 1e3,
-        control_plane: control / joins / 1e3,
-        handshakes: handshakes / joins / 1e3,
-        shards: shards / joins / 1e3,
+    let stretch = seconds / (first.at - calm.at).as_secs_f64();
+    let used = |of: fn(&Clocks) -> &CpuTimes, threads| {
+        let before = of(first).since(of(calm), threads).total_ns as f64;
+        let during = of(last).since(of(first), threads).total_ns as f64;
+        let a_join = (during - before * stretch) / joins / 1e3;
+        (a_join, during / 1e9 / seconds)
     };
-    result.load_core_busy = (ours + control + handshakes) / 1e9 / seconds;
-    result.shards_busy = shards / 1e9 / seconds;
+    let (load_generator, our_busy) = used(|clocks| &clocks.ours, "");
+    let (control_plane, control_busy) = used(|clocks| &clocks.control, "");
+    let (handshakes, handshakes_busy) = used(|clocks| &clocks.dataplane, "handshake-");
+    let (shards, shards_busy) = used(|clocks| &clocks.dataplane, "shard-");
+    result.cost_us = JoinCost {
+        load_generator,
+        control_plane,
+        handshakes,
+        shards,
+    };
+    result.load_core_busy = our_busy + control_busy + handshakes_busy;
+    result.shards_busy = shards_busy;
 }
 
 /// Subscribers come after the `residents`; with more than one load thread their order differs, so

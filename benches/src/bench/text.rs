@@ -98,8 +98,8 @@ fn write_storm(f: &mut Formatter<'_>, storm: &Storm) -> fmt::Result {
     row(
         "CPU us a join",
         &format!(
-            "load generator {:.0} (media included), control plane {:.0}, handshakes {:.0}, \
-             shards {:.0} (media included)",
+            "load generator {:.0}, control plane {:.0}, handshakes {:.0}, shards {:.0}; the \
+             joiners' media included",
             cost.load_generator, cost.control_plane, cost.handshakes, cost.shards
         ),
     )?;
