@@ -104,6 +104,8 @@ pub struct SubscribedTrack {
     pub goodbye: bool,
     /// Packets that came more than once.
     pub duplicates: u64,
+    /// Numbers that came after a higher one.
+    pub overtaken: u64,
     /// Sequence numbers that were asked for again, with repetitions.
     pub nacks: u64,
     /// Key frames that were asked for.
@@ -144,6 +146,7 @@ impl SubscribedTrack {
             reports: Vec::new(),
             goodbye: false,
             duplicates: 0,
+            overtaken: 0,
             nacks: 0,
             keyframe_requests: 0,
             source,
@@ -275,6 +278,7 @@ impl SubscribedTrack {
             return;
         };
         if index <= highest {
+            self.overtaken += 1;
             return;
         }
         self.highest = Some(index);

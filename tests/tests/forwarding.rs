@@ -7,6 +7,7 @@ use shared::protocol::DtlsRole;
 use tests::World;
 use tests::checker::Completeness;
 use tests::content::PictureIdWidth;
+use tests::network::LinkModel;
 use tests::peer::ClientOptions;
 use tests::pool::PROFILES;
 use tests::publisher::{Announcement, KeyframeRequests, Repair, TrackSpec};
@@ -86,6 +87,60 @@ fn one_publisher_reaches_many_subscribers_with_the_same_packets() {
     for subscriber in &subscribers {
         assert_eq!(contents(*subscriber), first);
     }
+}
+
+#[test]
+fn tracks_that_share_a_turn_keep_their_order() {
+    let mut world = World::new(WorldOptions {
+        batch_max: 256,
+        turn_delay_max: Duration::from_millis(20),
+        ..WorldOptions::new(12)
+    });
+    let subscriber = world.join(0, ClientOptions::default());
+    let jittery = LinkModel {
+        jitter: Duration::from_millis(15),
+        ..LinkModel::default()
+    };
+    for _ in 0..4 {
+        let publisher = world.join_over(0, ClientOptions::default(), jittery);
+        let spec = TrackSpec {
+            packets_per_frame: 20,
+            ..TrackSpec::video()
+        };
+        let video = world.publish(publisher, spec);
+        world.subscribe(subscriber, video, SubscriptionSpec::default());
+    }
+    world.run_for_ms(3_000);
+    world.settle(Completeness::Complete);
+    for leg in &world.clients[subscriber].subscriptions {
+        assert!(leg.received.len() > 1_000, "{}", leg.received.len());
+        assert_eq!(leg.overtaken, 0);
+    }
+}
+
+#[test]
+fn a_publisher_that_changes_its_ssrc_is_asked_for_a_key_frame_at_once() {
+    let mut world = World::new(WorldOptions::new(13));
+    let publisher = world.join(0, ClientOptions::default());
+    let subscriber = world.join(0, ClientOptions::default());
+    let spec = TrackSpec {
+        announcement: Announcement::Extensions,
+        ..TrackSpec::video()
+    };
+    let video = world.publish(publisher, spec);
+    world.subscribe(subscriber, video, SubscriptionSpec::default());
+    world.run_for_ms(3_000);
+    let now = world.now;
+    world.track_mut(video).layers[0].ssrc ^= 1;
+    // Its numbers and times are other ones from here on, as if it were another source.
+    world.clients[subscriber].subscriptions[0].changes.push(now);
+    let before = world.leg(subscriber, 0).received.len();
+    // A round trip, before the subscriber would ask of its own accord.
+    world.run_for_ms(400);
+    let after = world.leg(subscriber, 0).received.len();
+    assert!(after > before + 10, "{before} and {after}");
+    world.run_for_ms(3_000);
+    world.settle(Completeness::Complete);
 }
 
 #[test]

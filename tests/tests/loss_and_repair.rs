@@ -201,6 +201,46 @@ fn a_packet_whose_bytes_are_gone_is_not_sent_again() {
 }
 
 #[test]
+fn a_packet_asked_for_in_the_turn_that_brings_it_leaves_with_one_content() {
+    let mut world = World::new(WorldOptions {
+        batch_max: 256,
+        turn_delay_max: Duration::from_millis(10),
+        ..WorldOptions::new(12)
+    });
+    let publisher = world.join(0, ClientOptions::default());
+    let subscriber = world.join(0, ClientOptions::default());
+    // Of nearly one size, so that what leaves together is padded to be equally long.
+    let spec = TrackSpec {
+        packets_per_frame: 12,
+        body_len_min: 1_000,
+        body_len_max: 1_003,
+        ..TrackSpec::video()
+    };
+    let video = world.publish(publisher, spec);
+    let spec = SubscriptionSpec {
+        repair: Repair::Plain,
+        ..SubscriptionSpec::default()
+    };
+    world.subscribe(subscriber, video, spec);
+    world.run_for_ms(1_500);
+    world.up[publisher].model = LinkModel::losing(0.1);
+    // What is lost on the way up is asked for all the time, so also just when it comes.
+    for _ in 0..1_000 {
+        let leg = world.leg(subscriber, 0);
+        let ssrc = leg.ssrc;
+        let holes: Vec<_> = leg.holes().iter().map(|hole| *hole as u16).collect();
+        if !holes.is_empty() {
+            world.nack(subscriber, ssrc, &holes);
+        }
+        world.run_for_ms(3);
+    }
+    world.up[publisher].model = LinkModel::default();
+    // That one number never stands for two contents is checked for each: `SentByServer`.
+    world.settle(Completeness::Complete);
+    assert!(world.counter(0, Counter::RtpPacketsRecovered) > 100);
+}
+
+#[test]
 fn a_narrow_link_delays_but_changes_nothing() {
     let (mut world, publisher, _) = call(10, Repair::Rtx);
     world.up[publisher].model.bottleneck = Some(Bottleneck {

@@ -160,11 +160,13 @@ impl Layer {
             self.keyframes.arrived();
         }
         let recovered = origin == Origin::Retransmission;
+        let newest = self.highest == Some(sequence_number);
         Ok(Accepted {
             sequence_number,
             keyframe,
             resumed,
             recovered,
+            newest,
         })
     }
 

@@ -48,6 +48,9 @@ pub(crate) struct Accepted {
     pub(crate) resumed: bool,
     /// It was lost, and came as a retransmission.
     pub(crate) recovered: bool,
+    /// It is ahead of all that came of its layer before, so no subscriber can have been given a
+    /// number for it yet.
+    pub(crate) newest: bool,
 }
 
 impl Publication {

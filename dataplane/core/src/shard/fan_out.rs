@@ -10,6 +10,7 @@ use super::Shard;
 use super::runs::equalize;
 use super::tracks::{LegEntry, PublicationKey, Track};
 use crate::egress::{Forwarded, PayloadSource, Repeat, Written};
+use crate::ingress::Accepted;
 use crate::ingress::cache::CachedPacket;
 use crate::ingress::layer::Layer;
 use crate::outbox::{Outbox, Path};
@@ -31,6 +32,8 @@ pub(super) struct Pending {
     order: u32,
     pub(super) layer: u8,
     pub(super) sequence_number: u64,
+    /// [`Accepted::newest`].
+    pub(super) newest: bool,
 }
 
 impl Default for Turn {
@@ -43,13 +46,14 @@ impl Default for Turn {
 
 impl Turn {
     /// Notes a packet that was put in the cache.
-    pub(super) fn add(&mut self, publication: PublicationKey, layer: u8, sequence_number: u64) {
+    pub(super) fn add(&mut self, publication: PublicationKey, layer: u8, accepted: Accepted) {
         let order = u32::try_from(self.pending.len()).unwrap_or(u32::MAX);
         self.pending.push(Pending {
             publication,
             order,
             layer,
-            sequence_number,
+            sequence_number: accepted.sequence_number,
+            newest: accepted.newest,
         });
     }
 

@@ -235,8 +235,7 @@ impl Shard {
             track.receiving = true;
             self.events.publication(binding.publication);
         }
-        self.turn
-            .add(binding.publication, binding.layer, accepted.sequence_number);
+        self.turn.add(binding.publication, binding.layer, accepted);
         Ok(())
     }
 }

@@ -59,10 +59,11 @@ impl Shard {
                     return Ok(());
                 };
                 self.counters.increment(Counter::RelayPacketsReceived);
-                track
-                    .publication
-                    .insert(received_at, layer, sequence_number, packet)?;
-                self.turn.add(key, layer, sequence_number);
+                let accepted =
+                    track
+                        .publication
+                        .insert(received_at, layer, sequence_number, packet)?;
+                self.turn.add(key, layer, accepted);
             }
             RelayMessage::SenderReport {
                 publication,

@@ -9,7 +9,11 @@ use crate::ingress::Publication;
 use crate::ingress::cache::PADDING_MAX;
 
 /// Pads those packets of a batch that a neighbour is a little longer than. `batch` is of
-/// `publication`, in the order in which the packets will leave, and none of it has left yet.
+/// `publication`, in the order in which the packets will leave.
+///
+/// Only packets that are ahead of all before them are padded. One that fills a hole has a number with
+/// each subscriber already, so it may have been asked for, and sent again, earlier in this turn. Padded
+/// afterwards it would be another content under the same SRTP index (RFC 3711 §9.1).
 pub(super) fn equalize(publication: &mut Publication, batch: &[Pending]) {
     for index in 0..publication.layers().len() {
         let Some(layer) = u8::try_from(index)
@@ -20,7 +24,7 @@ pub(super) fn equalize(publication: &mut Publication, batch: &[Pending]) {
         };
         let packets: ArrayVec<Unsent, BATCH_MAX> = batch
             .iter()
-            .filter(|packet| usize::from(packet.layer) == index)
+            .filter(|packet| usize::from(packet.layer) == index && packet.newest)
             .filter_map(|packet| {
                 let cached = layer.packet(packet.sequence_number)?;
                 Some(Unsent {
