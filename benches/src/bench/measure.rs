@@ -156,7 +156,7 @@ pub async fn measure(stage: &mut Stage, rate: Rate, time: Duration) -> Result<Fi
         shard,
         dataplane: cpu_figures(&first, &last, "", received),
         packets_per_core: super::number::rate_of(shard.ns_per_packet),
-        residence_us: residence(&first, &last),
+        residence_us: residence(&first.metrics, &last.metrics),
         latency_us: Tail {
             p50: latency(500),
             p99: latency(990),
@@ -209,8 +209,9 @@ fn cpu_figures(first: &Reading, last: &Reading, threads: &str, packets: u64) -> 
     }
 }
 
-fn residence(first: &Reading, last: &Reading) -> Option<Tail> {
-    let times = last.metrics.histogram(&first.metrics, RESIDENCE)?;
+/// How long media packets were in the server between two scrapes, microseconds.
+pub(super) fn residence(first: &Metrics, last: &Metrics) -> Option<Tail> {
+    let times = last.histogram(first, RESIDENCE)?;
     let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|part| times.quantile(part) * 1e6);
     Some(Tail { p50, p99, p999 })
 }

@@ -10,7 +10,8 @@ use tokio::time::{sleep, sleep_until};
 
 use super::join::Joined;
 use super::load::Snapshot;
-use super::measure::Tail;
+use super::measure::{Tail, residence};
+use super::metrics::Metrics;
 use super::number::ratio;
 use super::options::Rate;
 use super::process::{CpuTimes, Memory};
@@ -37,6 +38,11 @@ pub struct Storm {
     pub media_before_us: Tail,
     /// The same, while it went on; joiners' own media included.
     pub media_during_us: Tail,
+    /// Of the media that flowed already: in the server, microseconds, before the storm; none if the
+    /// server does not tell.
+    pub residence_before_us: Option<Tail>,
+    /// The same, while it went on.
+    pub residence_during_us: Option<Tail>,
     /// Part of all copies that were lost.
     pub missing: f64,
     /// By who used it.
@@ -59,22 +65,24 @@ pub struct JoinCost {
     pub shards: f64,
 }
 
-/// CPU times of all that take part.
-struct Clocks {
+/// CPU times of all that take part, and what the server counts.
+struct Reading {
     at: Instant,
     ours: CpuTimes,
     control: CpuTimes,
     dataplane: CpuTimes,
+    metrics: Metrics,
 }
 
-impl Clocks {
-    fn read(stage: &Stage) -> Result<Self, LoadError> {
+impl Reading {
+    async fn take(stage: &Stage) -> Result<Self, LoadError> {
         let id = |process: u32| i32::try_from(process).unwrap_or_default();
         Ok(Self {
             at: Instant::now(),
             ours: CpuTimes::read(id(std::process::id()))?,
             control: CpuTimes::read(id(stage.server.control()))?,
             dataplane: CpuTimes::read(stage.server.dataplane())?,
+            metrics: Metrics::fetch(&stage.server.url).await?,
         })
     }
 }
@@ -91,11 +99,11 @@ pub async fn storm(stage: &mut Stage, count: usize, rate: u32) -> Result<Storm, 
     sleep(BEFORE).await;
     // Latencies begin anew with each snapshot.
     stage.load.snapshot().await?;
-    let calm = Clocks::read(stage)?;
+    let calm = Reading::take(stage).await?;
     sleep(BEFORE).await;
     let before = stage.load.snapshot().await?;
     let memory = Memory::read(stage.server.dataplane())?;
-    let (residents, first) = (stage.load.subscribers(), Clocks::read(stage)?);
+    let (residents, first) = (stage.load.subscribers(), Reading::take(stage).await?);
 
     let mut result = Storm {
         rate,
@@ -103,10 +111,12 @@ pub async fn storm(stage: &mut Stage, count: usize, rate: u32) -> Result<Storm, 
         ..Storm::default()
     };
     let began = join_all(stage, count, rate, &mut result).await?;
-    let last = Clocks::read(stage)?;
+    let last = Reading::take(stage).await?;
     let after = stage.load.snapshot().await?;
     result.media_during_us = media(&after);
     fill_costs(&mut result, [&calm, &first, &last]);
+    result.residence_before_us = residence(&calm.metrics, &first.metrics);
+    result.residence_during_us = residence(&first.metrics, &last.metrics);
     let end = stage.quiet().await?;
     result.missing = ratio(end.counts.missing, end.counts.received + end.counts.missing);
     result.first_media_ms = first_media(&end, residents, &began);
@@ -151,20 +161,20 @@ async fn join_all(
 
 /// What a join costs: the CPU time from the second reading to the third, less what the media alone
 /// took from the first to the second.
-fn fill_costs(result: &mut Storm, [calm, first, last]: [&Clocks; 3]) {
+fn fill_costs(result: &mut Storm, [calm, first, last]: [&Reading; 3]) {
     let joins = (result.joined as f64).max(1.0);
     let seconds = (last.at - first.at).as_secs_f64();
     let stretch = seconds / (first.at - calm.at).as_secs_f64();
-    let used = |of: fn(&Clocks) -> &CpuTimes, threads| {
+    let used = |of: fn(&Reading) -> &CpuTimes, threads| {
         let before = of(first).since(of(calm), threads).total_ns as f64;
         let during = of(last).since(of(first), threads).total_ns as f64;
         let a_join = (during - before * stretch) / joins / 1e3;
         (a_join, during / 1e9 / seconds)
     };
-    let (load_generator, our_busy) = used(|clocks| &clocks.ours, "");
-    let (control_plane, control_busy) = used(|clocks| &clocks.control, "");
-    let (handshakes, handshakes_busy) = used(|clocks| &clocks.dataplane, "handshake-");
-    let (shards, shards_busy) = used(|clocks| &clocks.dataplane, "shard-");
+    let (load_generator, our_busy) = used(|reading| &reading.ours, "");
+    let (control_plane, control_busy) = used(|reading| &reading.control, "");
+    let (handshakes, handshakes_busy) = used(|reading| &reading.dataplane, "handshake-");
+    let (shards, shards_busy) = used(|reading| &reading.dataplane, "shard-");
     result.cost_us = JoinCost {
         load_generator,
         control_plane,

@@ -90,6 +90,15 @@ fn write_storm(f: &mut Formatter<'_>, storm: &Storm) -> fmt::Result {
         &tail(storm.media_before_us),
     )?;
     row("media meanwhile", &tail(storm.media_during_us))?;
+    let in_server = |figures: Option<Tail>| figures.map_or_else(|| "-".to_owned(), tail);
+    row(
+        "in the server before",
+        &in_server(storm.residence_before_us),
+    )?;
+    row(
+        "in the server meanwhile",
+        &in_server(storm.residence_during_us),
+    )?;
     row(
         "missing packets, %",
         &format!("{:.4}", storm.missing * 100.0),
