@@ -211,6 +211,31 @@ pub struct ChurnPoint {
     pub sessions: usize,
     /// Of the data plane.
     pub memory: Memory,
+    /// How long the media of those who stay was in the server since the reading before, or before
+    /// anybody came; microseconds.
+    pub residence_us: Option<Tail>,
+}
+
+/// Reads, time after time.
+struct ChurnReader {
+    metrics: Metrics,
+}
+
+impl ChurnReader {
+    async fn begin(stage: &Stage) -> Result<Self, LoadError> {
+        let metrics = Metrics::fetch(&stage.server.url).await?;
+        Ok(Self { metrics })
+    }
+
+    async fn read(&mut self, stage: &Stage, sessions: usize) -> Result<ChurnPoint, LoadError> {
+        let metrics = Metrics::fetch(&stage.server.url).await?;
+        let before = core::mem::replace(&mut self.metrics, metrics);
+        Ok(ChurnPoint {
+            sessions,
+            memory: Memory::read(stage.server.dataplane())?,
+            residence_us: residence(&before, &self.metrics),
+        })
+    }
 }
 
 /// Lets `count` subscribers join and leave, `rate` a second, and reads the memory every
@@ -227,13 +252,10 @@ pub async fn churn(
     stage
         .load
         .publish(Some(stage.scenario.demand(Rate::Natural)));
-    let point = |stage: &Stage, sessions| -> Result<ChurnPoint, LoadError> {
-        Ok(ChurnPoint {
-            sessions,
-            memory: Memory::read(stage.server.dataplane())?,
-        })
-    };
-    let mut points = vec![point(stage, 0)?];
+    sleep(BEFORE).await;
+    let mut reader = ChurnReader::begin(stage).await?;
+    sleep(BEFORE).await;
+    let mut points = vec![reader.read(stage, 0).await?];
     let mut gone = 0;
     while gone < count {
         let step = CHURN_STEP.min(count - gone);
@@ -254,7 +276,7 @@ pub async fn churn(
         }
         gone += step;
         sleep(LEAVE).await;
-        points.push(point(stage, gone)?);
+        points.push(reader.read(stage, gone).await?);
     }
     stage.quiet().await?;
     Ok(points)

@@ -84,20 +84,18 @@ fn write_storm(f: &mut Formatter<'_>, storm: &Storm) -> fmt::Result {
     ] {
         row(name, &format!("{}/{}/{}", times.p50, times.p99, times.max))?;
     }
-    let tail = |tail: Tail| format!("{:.0}/{:.0}/{:.0}", tail.p50, tail.p99, tail.p999);
     row(
         "media before, us p50/p99/p99.9",
-        &tail(storm.media_before_us),
+        &quantiles(Some(storm.media_before_us)),
     )?;
-    row("media meanwhile", &tail(storm.media_during_us))?;
-    let in_server = |figures: Option<Tail>| figures.map_or_else(|| "-".to_owned(), tail);
+    row("media meanwhile", &quantiles(Some(storm.media_during_us)))?;
     row(
         "in the server before",
-        &in_server(storm.residence_before_us),
+        &quantiles(storm.residence_before_us),
     )?;
     row(
         "in the server meanwhile",
-        &in_server(storm.residence_during_us),
+        &quantiles(storm.residence_during_us),
     )?;
     row(
         "missing packets, %",
@@ -126,18 +124,29 @@ fn write_storm(f: &mut Formatter<'_>, storm: &Storm) -> fmt::Result {
     )
 }
 
+/// p50, p99 and p99.9.
+fn quantiles(tail: Option<Tail>) -> String {
+    tail.map_or_else(
+        || "-".to_owned(),
+        |Tail { p50, p99, p999 }| format!("{p50:.0}/{p99:.0}/{p999:.0}"),
+    )
+}
+
 fn write_churn(f: &mut Formatter<'_>, points: &[ChurnPoint]) -> fmt::Result {
     writeln!(
         f,
-        "{:>10}  {:>10}  {:>10}",
-        "sessions", "Rss KiB", "Pss KiB"
+        "{:>10}  {:>10}  {:>10}  {:>28}",
+        "sessions", "Rss KiB", "Pss KiB", "in the server, us"
     )?;
     for point in points {
         let memory = point.memory;
         writeln!(
             f,
-            "{:>10}  {:>10}  {:>10}",
-            point.sessions, memory.rss, memory.pss
+            "{:>10}  {:>10}  {:>10}  {:>28}",
+            point.sessions,
+            memory.rss,
+            memory.pss,
+            quantiles(point.residence_us)
         )?;
     }
     writeln!(f)
