@@ -27,7 +27,6 @@ scenario('packets of a frame leave as one message, padded, and decode cleanly', 
 });
 
 for (const media of [{ io: 'uring' }, { io: 'mmsg', gso: 'off' }]) {
-  const [told] = [JSON.stringify(options)];
   scenario(`two tabs see and hear each other with ${JSON.stringify(media)}`, { media }, async ({ open }) => {
     await assertAllWhole(await callOfTwo(open, {}));
   });
