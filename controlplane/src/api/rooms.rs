@@ -15,9 +15,20 @@ use super::error::{ApiError, ErrorKind};
 use super::{AppAccess, SharedService};
 
 /// All rooms of all apps.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Rooms {
+    began: Instant,
     rooms: Mutex<HashMap<RoomKey, BTreeMap<String, Member>>>,
+}
+
+impl Default for Rooms {
+    /// Nobody is known yet.
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            rooms: Mutex::default(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -55,6 +66,9 @@ pub(crate) struct MemberView {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct MembersView {
     members: Vec<MemberView>,
+    /// Whether who is not in the list has gone. After a restart of the control plane, members whose
+    /// calls go on have not all been announced again.
+    settled: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -78,8 +92,10 @@ pub(crate) async fn members(
         app,
         room: checked_name("room", room)?,
     };
+    let now = Instant::now();
     Ok(Json(MembersView {
-        members: service.rooms.members(&key, Instant::now()),
+        members: service.rooms.members(&key, now),
+        settled: service.rooms.is_settled(now),
     }))
 }
 
@@ -133,6 +149,11 @@ impl Rooms {
                 presence: member.presence.clone(),
             })
             .collect()
+    }
+
+    /// Whether everybody who is still there has had the time to be announced.
+    fn is_settled(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.began) >= LIFETIME
     }
 
     fn announce(
@@ -226,6 +247,13 @@ mod tests {
                 .len(),
             0
         );
+    }
+
+    #[test]
+    fn nobody_counts_as_gone_before_all_could_be_announced_again() {
+        let rooms = Rooms::default();
+        assert!(!rooms.is_settled(rooms.began + Duration::from_secs(9)));
+        assert!(rooms.is_settled(rooms.began + Duration::from_secs(10)));
     }
 
     #[test]

@@ -4,7 +4,8 @@ import { chromium } from 'playwright-core';
 import { APP, SECRET } from './server.mjs';
 import { until } from './wait.mjs';
 
-const JOIN_TIMEOUT_MS = 20_000;
+// Encoders of several tabs share two cores with the server: patience, not a measure of speed.
+const JOIN_TIMEOUT_MS = 45_000;
 const FLAGS = [
   '--no-sandbox',
   '--disable-gpu',

@@ -7,9 +7,9 @@ import { inbound, launchBrowser, Tab } from './browser.mjs';
 import { Server } from './server.mjs';
 import { wait } from './wait.mjs';
 
-const BODY_TIMEOUT_MS = 90_000;
+const BODY_TIMEOUT_MS = 150_000;
 // Beyond the body's own limit, so that the clean-up always gets its turn.
-const TEST_TIMEOUT_MS = 120_000;
+const TEST_TIMEOUT_MS = 180_000;
 const WATCH_MS = 10_000;
 const WINDOWS_MAX = 4;
 const STARVED_IDLE_SHARE = 0.08;

@@ -64,7 +64,8 @@ scenario('a killed data plane is noticed within a second, restarted, and the pag
 });
 
 async function callOfTwo(open) {
-  const tabs = [await open({ name: 'Ada' }), await open({ name: 'Grace' })];
+  // Small pictures: what is looked at is the planes, and a third tab comes later.
+  const tabs = [await open({ name: 'Ada', size: '320x180' }), await open({ name: 'Grace', size: '320x180' })];
   await Promise.all(tabs.map((tab) => tab.inCallWith(1)));
   await wait(3_000);
   return tabs;

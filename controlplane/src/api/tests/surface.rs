@@ -240,7 +240,7 @@ async fn members_of_a_room_find_each_other() {
     let list = harness.send(Method::GET, &room, Some(SECRET), "").await;
     let expected = json!({ "members": [
         { "member": "ann", "sessionId": "s", "tracks": ["a", "v"], "name": "Ann" },
-    ] });
+    ], "settled": false });
     assert_eq!(list.json, expected);
     assert_eq!(
         harness
@@ -254,7 +254,7 @@ async fn members_of_a_room_find_each_other() {
         .send(Method::DELETE, &member, Some(SECRET), "")
         .await;
     let empty = harness.send(Method::GET, &room, Some(SECRET), "").await;
-    assert_eq!(empty.json, json!({ "members": [] }));
+    assert_eq!(empty.json, json!({ "members": [], "settled": false }));
     let bad = format!("/demo/apps/{APP}/rooms/{}", "x".repeat(65));
     assert_eq!(
         harness

@@ -63,9 +63,9 @@ export class Api {
     return this.#calls('DELETE', `/sessions/${id}`, undefined, { keepalive: true });
   }
 
-  /** Everybody in a room, ourselves included. */
-  async members(room) {
-    return (await this.#demo('GET', `/rooms/${encodeURIComponent(room)}`)).members ?? [];
+  /** Everybody in a room, ourselves included: `{members, settled}`, see `Room`. */
+  members(room) {
+    return this.#demo('GET', `/rooms/${encodeURIComponent(room)}`);
   }
 
   /** Says (again) that we are in the room. */

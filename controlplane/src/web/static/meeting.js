@@ -21,7 +21,7 @@ export class Meeting extends EventTarget {
   #room;
   #call = null;
   #figures = new Figures();
-  #newest = [];
+  #newest = { members: [], settled: false };
   #syncing = null;
   #checkTimer = 0;
   #troubles = new Set();
@@ -139,8 +139,8 @@ export class Meeting extends EventTarget {
     }
   }
 
-  #membersChanged(members) {
-    this.#newest = members;
+  #membersChanged(list) {
+    this.#newest = list;
     if (this.#syncing !== this.#call) this.#sync();
   }
 
@@ -151,9 +151,9 @@ export class Meeting extends EventTarget {
     this.#syncing = call;
     try {
       while (this.state === 'connected' && call === this.#call) {
-        const members = this.#newest;
-        const changed = await this.#dropGone(members) || await this.#pullMissing(members);
-        if (!changed && members === this.#newest) break;
+        const list = this.#newest;
+        const changed = await this.#dropGone(list) || await this.#pullMissing(list.members);
+        if (!changed && list === this.#newest) break;
       }
       this.#recovered('sync');
     } catch (error) {
@@ -165,9 +165,10 @@ export class Meeting extends EventTarget {
     }
   }
 
-  async #dropGone(members) {
+  async #dropGone({ members, settled }) {
     const sessions = new Map(members.map((one) => [memberId(one), one.sessionId]));
-    const gone = Array.from(this.remotes.values()).filter(({ id, sessionId }) => sessions.get(id) !== sessionId);
+    const isGone = ({ id, sessionId }) => (sessions.has(id) ? sessions.get(id) !== sessionId : settled);
+    const gone = Array.from(this.remotes.values()).filter(isGone);
     if (gone.length === 0) return false;
     for (const { id } of gone) this.remotes.delete(id);
     this.dispatchEvent(new CustomEvent('members'));

@@ -6,7 +6,8 @@ const POLL_MS = 1_000;
 /**
  * Membership in one room.
  *
- * Events: `members` (detail: everybody but us), `trouble` (detail: the error of a failed poll),
+ * Events: `members` (detail: `{members, settled}`, everybody but us, and whether those who are not
+ * named have gone: not so soon after the server was restarted), `trouble` (detail: the error of a failed poll),
  * `recovered` (polls are answered again).
  */
 export class Room extends EventTarget {
@@ -58,12 +59,12 @@ export class Room extends EventTarget {
     if (this.#polling) return;
     this.#polling = true;
     try {
-      const members = await this.#api.members(this.#room);
+      const { members, settled } = await this.#api.members(this.#room);
       if (this.#timers.length === 0) return;
       if (this.#troubled) this.dispatchEvent(new CustomEvent('recovered'));
       this.#troubled = false;
       const others = members.filter((one) => memberId(one) !== this.#member && one.sessionId);
-      this.dispatchEvent(new CustomEvent('members', { detail: others }));
+      this.dispatchEvent(new CustomEvent('members', { detail: { members: others, settled } }));
     } catch (error) {
       this.#troubled = true;
       if (this.#timers.length > 0) this.dispatchEvent(new CustomEvent('trouble', { detail: error }));
