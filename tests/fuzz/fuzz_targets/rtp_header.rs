@@ -15,6 +15,7 @@ fuzz_target!(|packet: &[u8]| {
     }
 
     let copy = OutgoingHeader {
+        padded: is_padded(packet),
         marker: header.marker,
         payload_type: header.payload_type,
         sequence_number: header.sequence_number,
@@ -45,5 +46,11 @@ fuzz_target!(|packet: &[u8]| {
             header.ssrc
         )
     );
+    assert_eq!(is_padded(written), is_padded(packet));
     assert!(again.extensions(written).eq(header.extensions(packet)));
 });
+
+/// The P bit (RFC 3550 §5.1).
+fn is_padded(packet: &[u8]) -> bool {
+    packet[0] & 0x20 != 0
+}
