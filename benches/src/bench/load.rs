@@ -2,7 +2,7 @@
 //!
 //! Sockets are polled, not waited for: a thread that waits must be woken, which the kernel does in
 //! the time of who sends, so that the server would pay for a habit of the load generator that a
-//! client on another machine does not have. An idle thread looks again every [`POLL_INTERVAL`],
+//! client on another machine does not have. An idle thread looks again every `POLL_INTERVAL`,
 //! which is in the latencies that it reports.
 
 use core::num::NonZeroU64;

@@ -44,7 +44,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// It cannot be started, or ends, or says nothing for [`START_LIMIT`].
+    /// It cannot be started, or ends, or says nothing for `START_LIMIT`.
     pub fn start(settings: &ServerSettings) -> io::Result<Self> {
         let data = tempfile::tempdir()?;
         let app = App {
@@ -138,7 +138,7 @@ impl Server {
 }
 
 impl Drop for Server {
-    /// Asks it to stop, and kills what is still there after [`STOP_LIMIT`].
+    /// Asks it to stop, and kills what is still there after `STOP_LIMIT`.
     fn drop(&mut self) {
         let control = Pid::from_child(&self.control);
         // Errors mean that it has ended.

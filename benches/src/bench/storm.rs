@@ -239,7 +239,7 @@ impl ChurnReader {
 }
 
 /// Lets `count` subscribers join and leave, `rate` a second, and reads the memory every
-/// [`CHURN_STEP`] of them.
+/// `CHURN_STEP` of them.
 ///
 /// # Errors
 ///
