@@ -1,8 +1,9 @@
 //! What of a packet is encrypted, what is authenticated, and what is put where: RTP and RTCP, with
 //! AES in counter mode (RFC 3711 §3) and with GCM (RFC 7714 §8 and §9).
 
+use super::gcm::GCM_TAG_BYTES;
 use super::keys::{Label, MasterKey, SrtpProfile};
-use super::transform::{CM_TAG_BYTES, Cipher, GCM_TAG_BYTES};
+use super::transform::{CM_TAG_BYTES, Cipher};
 
 /// Protects RTP in one direction.
 pub(super) struct RtpCipher(Cipher);
@@ -212,21 +213,14 @@ const E_FLAG: u32 = 1 << 31;
 
 #[cfg(test)]
 mod tests {
-    use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM};
-
     use super::*;
+    use crate::srtp::gcm::{Gcm, Library};
     use crate::srtp::tests::hex;
-    use crate::srtp::transform::Gcm;
 
     /// The session key and salt of the RFC's examples.
-    fn gcm(key: &[u8]) -> Cipher {
-        let algorithm = if key.len() == 16 {
-            &AES_128_GCM
-        } else {
-            &AES_256_GCM
-        };
+    fn gcms(key: &[u8]) -> [Cipher; 2] {
         let salt = hex("517569642070726f2071756f").try_into().unwrap();
-        Cipher::Gcm(Gcm::new(algorithm, key, salt))
+        [Library::AwsLc, Library::Ring].map(|library| Cipher::Gcm(Gcm::by(library, key, salt)))
     }
 
     fn ascending(length: u8) -> Vec<u8> {
@@ -248,18 +242,19 @@ mod tests {
     }
 
     fn check_rtp(key: &[u8], sealed: &[u8]) {
-        let cipher = RtpCipher(gcm(key));
-        let header = hex("8040f17b 8041f8d3 5501a0b2");
-        let payload = b"Gallia est omnis divisa in partes tres";
-        let mut out = [header, vec![0; payload.len() + 16]].concat();
-        let length = cipher.seal_out_of_place(0x5501_a0b2, 0xf17b, 12, payload, &mut out);
-        assert_eq!(length, Some(sealed.len()));
-        assert_eq!(out, sealed);
-        assert_eq!(
-            cipher.open(0x5501_a0b2, 0xf17b, 12, &mut out),
-            Some(12 + payload.len())
-        );
-        assert_eq!(out[12..][..payload.len()], *payload);
+        for cipher in gcms(key).map(RtpCipher) {
+            let header = hex("8040f17b 8041f8d3 5501a0b2");
+            let payload = b"Gallia est omnis divisa in partes tres";
+            let mut out = [header, vec![0; payload.len() + 16]].concat();
+            let length = cipher.seal_out_of_place(0x5501_a0b2, 0xf17b, 12, payload, &mut out);
+            assert_eq!(length, Some(sealed.len()));
+            assert_eq!(out, sealed);
+            assert_eq!(
+                cipher.open(0x5501_a0b2, 0xf17b, 12, &mut out),
+                Some(12 + payload.len())
+            );
+            assert_eq!(out[12..][..payload.len()], *payload);
+        }
     }
 
     #[test]
@@ -273,28 +268,29 @@ mod tests {
              c676a5f1 730d6fda 4ce09b46 86303ded 0bb9275b c84aa458 96cf4d2f c5abf872 45d9eade
              800005d4",
         );
-        let cipher = RtcpCipher(gcm(&ascending(16)));
-        let mut out = [plain.clone(), vec![0; 20]].concat();
-        assert_eq!(
-            cipher.seal(0x5d4, plain.len(), &mut out),
-            Some(sealed.len())
-        );
-        assert_eq!(out, sealed);
-        let identity = cipher.identify(&out).unwrap();
-        assert_eq!(
-            identity,
-            RtcpIdentity {
-                ssrc: 0x4d61_7273,
-                index: 0x5d4
-            }
-        );
-        assert_eq!(cipher.open(identity, &mut out), Some(plain.len()));
-        assert_eq!(out[..plain.len()], plain);
+        for cipher in gcms(&ascending(16)).map(RtcpCipher) {
+            let mut out = [plain.clone(), vec![0; 20]].concat();
+            assert_eq!(
+                cipher.seal(0x5d4, plain.len(), &mut out),
+                Some(sealed.len())
+            );
+            assert_eq!(out, sealed);
+            let identity = cipher.identify(&out).unwrap();
+            assert_eq!(
+                identity,
+                RtcpIdentity {
+                    ssrc: 0x4d61_7273,
+                    index: 0x5d4
+                }
+            );
+            assert_eq!(cipher.open(identity, &mut out), Some(plain.len()));
+            assert_eq!(out[..plain.len()], plain);
+        }
     }
 
     #[test]
     fn rtcp_without_the_e_flag_is_not_accepted() {
-        let cipher = RtcpCipher(gcm(&ascending(16)));
+        let [cipher, _] = gcms(&ascending(16)).map(RtcpCipher);
         let mut out = [hex("80c90001 4d617273"), vec![0; 20]].concat();
         cipher.seal(3, 8, &mut out).unwrap();
         assert!(cipher.identify(&out).is_some());

@@ -1,11 +1,11 @@
-//! The transforms: AES in counter mode with HMAC-SHA1 (RFC 3711 §4) and AES-GCM (RFC 7714).
+//! The transforms: AES in counter mode with HMAC-SHA1 (RFC 3711 §4), or AES-GCM ([`super::gcm`]).
 
-use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, Algorithm, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::cipher::{AES_128, EncryptingKey, EncryptionContext, UnboundCipherKey};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 use aws_lc_rs::iv::FixedLength;
 
+use super::gcm::{GCM_TAG_BYTES, Gcm};
 use super::keys::{KEY_BYTES_MAX, Label, MasterKey, SrtpProfile};
 
 /// The session keys of one direction, RTP or RTCP.
@@ -20,21 +20,21 @@ impl Cipher {
         let mut key_bytes = [0; KEY_BYTES_MAX];
         let (key, _) = key_bytes.split_at_mut(profile.key_len());
         master.derive(encryption, key);
-        let algorithm = match profile {
+        match profile {
             SrtpProfile::Aes128CmHmacSha1_80 => {
                 let mut salt = [0; 16];
                 let (salt_bytes, _) = salt.split_at_mut(profile.salt_len());
                 master.derive(salt_label, salt_bytes);
                 let mut authentication_key = [0; CM_AUTHENTICATION_KEY_BYTES];
                 master.derive(authentication, &mut authentication_key);
-                return Self::Cm(Box::new(Cm::new(key, salt, &authentication_key)));
+                Self::Cm(Box::new(Cm::new(key, salt, &authentication_key)))
             }
-            SrtpProfile::AeadAes128Gcm => &AES_128_GCM,
-            SrtpProfile::AeadAes256Gcm => &AES_256_GCM,
-        };
-        let mut salt = [0; 12];
-        master.derive(salt_label, &mut salt);
-        Self::Gcm(Gcm::new(algorithm, key, salt))
+            SrtpProfile::AeadAes128Gcm | SrtpProfile::AeadAes256Gcm => {
+                let mut salt = [0; 12];
+                master.derive(salt_label, &mut salt);
+                Self::Gcm(Gcm::new(key, salt))
+            }
+        }
     }
 
     pub(super) const fn tag_len(&self) -> usize {
@@ -42,71 +42,6 @@ impl Cipher {
             Self::Gcm(_) => GCM_TAG_BYTES,
             Self::Cm(_) => CM_TAG_BYTES,
         }
-    }
-}
-
-/// AES-GCM with either length of key.
-pub(super) struct Gcm {
-    key: LessSafeKey,
-    salt: [u8; 12],
-}
-
-impl Gcm {
-    pub(super) fn new(algorithm: &'static Algorithm, key: &[u8], salt: [u8; 12]) -> Self {
-        let key = UnboundKey::new(algorithm, key).expect("the key is of the profile's length");
-        Self {
-            key: LessSafeKey::new(key),
-            salt,
-        }
-    }
-
-    /// RFC 7714 §8.1 for RTP: two zero bytes, SSRC, roll-over counter, sequence number. §9.1 for
-    /// RTCP: two zero bytes, SSRC, two zero bytes, a zero bit and the 31-bit index. Which is the
-    /// same once the index is written with 48 bits. All of it XOR the salt.
-    pub(super) fn nonce(&self, ssrc: u32, index: u64) -> Nonce {
-        let [a, b, c, d] = ssrc.to_be_bytes();
-        let [_, _, e, f, g, h, i, j] = index.to_be_bytes();
-        let mut iv = [0, 0, a, b, c, d, e, f, g, h, i, j];
-        for (byte, salt) in iv.iter_mut().zip(&self.salt) {
-            *byte ^= salt;
-        }
-        Nonce::assume_unique_for_key(iv)
-    }
-
-    /// Encrypts `payload` into `sealed`, which is as long.
-    pub(super) fn seal_out_of_place(
-        &self,
-        nonce: Nonce,
-        aad: &[u8],
-        payload: &[u8],
-        sealed: &mut [u8],
-        tag: &mut [u8],
-    ) -> Option<()> {
-        let aad = Aad::from(aad);
-        self.key
-            .seal_out_of_place_scatter(nonce, aad, payload, sealed, &[], tag)
-            .ok()
-    }
-
-    /// Encrypts `payload` where it is.
-    pub(super) fn seal(
-        &self,
-        nonce: Nonce,
-        aad: &[u8],
-        payload: &mut [u8],
-        tag: &mut [u8],
-    ) -> Option<()> {
-        self.key
-            .seal_in_place_scatter(nonce, Aad::from(aad), payload, &[], tag)
-            .ok()
-    }
-
-    /// Authenticates and decrypts where it is; `sealed` is ciphertext and tag.
-    pub(super) fn open(&self, nonce: Nonce, aad: &[u8], sealed: &mut [u8]) -> Option<()> {
-        self.key
-            .open_in_place(nonce, Aad::from(aad), sealed)
-            .ok()
-            .map(|_| ())
     }
 }
 
@@ -157,8 +92,6 @@ impl Cm {
     }
 }
 
-/// Bytes of a tag of GCM.
-pub(super) const GCM_TAG_BYTES: usize = SrtpProfile::AeadAes128Gcm.tag_len();
 /// Bytes of an HMAC-SHA1 cut to 80 bits.
 pub(super) const CM_TAG_BYTES: usize = SrtpProfile::Aes128CmHmacSha1_80.tag_len();
 
