@@ -18,6 +18,7 @@
 //! arguments give the same results, to the last byte.
 #![forbid(unsafe_code)]
 
+pub mod bwe;
 pub mod handshake;
 pub mod outbox;
 pub mod relay;

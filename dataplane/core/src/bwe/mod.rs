@@ -1,0 +1,28 @@
+//! Congestion control towards one subscriber: how much its path carries, when a packet may leave,
+//! and which layers fit.
+//!
+//! The estimator follows `GoogCC` as libwebrtc runs it (the files and constants named in here are
+//! those of its `modules/congestion_controller/goog_cc` and `modules/remote_bitrate_estimator` in
+//! July 2026; draft-ietf-rmcat-gcc-02 describes an earlier form), with what a server that forwards
+//! whole layers needs changed: it is nearly always limited by what there is to send, so nothing but
+//! a probe raises the estimate then, and it probes as long as a leg gets less than it wants.
+//!
+//! Rates are bits a second, all of them of the same bytes: RTP packets as they are sealed, without
+//! UDP and IP. Nothing in here reads a clock, and nothing is allocated after the start.
+
+mod feedback;
+mod history;
+#[cfg(test)]
+mod tests;
+mod units;
+
+pub use self::feedback::Batch;
+
+/// The lowest estimate (`kCongestionControllerMinBitrate`).
+pub const ESTIMATE_MIN: u64 = 5_000;
+
+/// The highest: enough for some dozens of tracks, and low enough for sums of a few to be no care.
+pub const ESTIMATE_MAX: u64 = 1_000_000_000;
+
+/// Where an estimate begins if nothing is known of the path.
+pub const ESTIMATE_START: u64 = 600_000;
