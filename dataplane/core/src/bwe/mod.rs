@@ -10,13 +10,18 @@
 //! Rates are bits a second, all of them of the same bytes: RTP packets as they are sealed, without
 //! UDP and IP. Nothing in here reads a clock, and nothing is allocated after the start.
 
+mod arrival_groups;
+mod delay_detector;
 mod feedback;
 mod history;
+mod overuse;
 #[cfg(test)]
 mod tests;
+mod trendline;
 mod units;
 
 pub use self::feedback::Batch;
+pub use self::overuse::Usage;
 
 /// The lowest estimate (`kCongestionControllerMinBitrate`).
 pub const ESTIMATE_MIN: u64 = 5_000;
