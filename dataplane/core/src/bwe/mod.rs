@@ -15,8 +15,10 @@ mod delay_detector;
 mod feedback;
 mod history;
 mod overuse;
+mod queue_delay;
 #[cfg(test)]
 mod tests;
+mod throughput;
 mod trendline;
 mod units;
 
