@@ -10,10 +10,12 @@
 //! Rates are bits a second, all of them of the same bytes: RTP packets as they are sealed, without
 //! UDP and IP. Nothing in here reads a clock, and nothing is allocated after the start.
 
+mod aimd;
 mod arrival_groups;
 mod delay_detector;
 mod feedback;
 mod history;
+mod link_capacity;
 mod overuse;
 mod queue_delay;
 #[cfg(test)]
