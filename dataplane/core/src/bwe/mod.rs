@@ -16,6 +16,8 @@ mod delay_detector;
 mod feedback;
 mod history;
 mod link_capacity;
+mod loss_based;
+mod loss_model;
 mod overuse;
 mod queue_delay;
 #[cfg(test)]
@@ -25,6 +27,7 @@ mod trendline;
 mod units;
 
 pub use self::feedback::Batch;
+pub use self::loss_based::LossState;
 pub use self::overuse::Usage;
 
 /// The lowest estimate (`kCongestionControllerMinBitrate`).
