@@ -11,6 +11,7 @@
 //! UDP and IP. Nothing in here reads a clock, and nothing is allocated after the start.
 
 mod aimd;
+mod alr;
 mod arrival_groups;
 mod delay_detector;
 mod feedback;
@@ -19,6 +20,8 @@ mod link_capacity;
 mod loss_based;
 mod loss_model;
 mod overuse;
+mod probe;
+mod probe_result;
 mod queue_delay;
 #[cfg(test)]
 mod tests;
@@ -29,6 +32,7 @@ mod units;
 pub use self::feedback::Batch;
 pub use self::loss_based::LossState;
 pub use self::overuse::Usage;
+pub use self::probe::ProbePacket;
 
 /// The lowest estimate (`kCongestionControllerMinBitrate`).
 pub const ESTIMATE_MIN: u64 = 5_000;
