@@ -14,6 +14,7 @@ mod aimd;
 mod alr;
 mod arrival_groups;
 mod delay_detector;
+mod estimator;
 mod feedback;
 mod history;
 mod link_capacity;
@@ -23,16 +24,22 @@ mod overuse;
 mod probe;
 mod probe_result;
 mod queue_delay;
+mod remb;
+mod round_trip;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod throughput;
 mod trendline;
 mod units;
+mod watchdog;
 
+pub use self::estimator::Estimator;
 pub use self::feedback::Batch;
 pub use self::loss_based::LossState;
 pub use self::overuse::Usage;
 pub use self::probe::ProbePacket;
+pub use self::snapshot::Snapshot;
 
 /// The lowest estimate (`kCongestionControllerMinBitrate`).
 pub const ESTIMATE_MIN: u64 = 5_000;
