@@ -21,6 +21,7 @@ mod link_capacity;
 mod loss_based;
 mod loss_model;
 mod overuse;
+mod pacer;
 mod probe;
 mod probe_result;
 mod queue_delay;
@@ -38,6 +39,7 @@ pub use self::estimator::Estimator;
 pub use self::feedback::Batch;
 pub use self::loss_based::LossState;
 pub use self::overuse::Usage;
+pub use self::pacer::{Admission, Pacer, Released};
 pub use self::probe::ProbePacket;
 pub use self::snapshot::Snapshot;
 

@@ -1,0 +1,200 @@
+//! When a packet may leave, so that a key frame does not fill the queue of the path
+//! (`pacing_controller.cc`). Numbers only: the owner keeps the bytes.
+
+use std::collections::VecDeque;
+
+use core::time::Duration;
+
+use super::ESTIMATE_START;
+use super::units::{bytes_in, compact, compact_distance, micros, scaled};
+use crate::time::Timestamp;
+
+/// Paces the video of one session. `T` is what the owner knows a packet by, such as its leg and
+/// number. What is not paced, such as audio, only counts ([`Self::handle_unpaced`]).
+#[derive(Debug)]
+pub struct Pacer<T> {
+    /// Bits a second.
+    rate: u64,
+    /// Bytes that may be ahead of the rate.
+    burst: i64,
+    /// Bytes that have left and that the rate has not made up for.
+    debt: i64,
+    /// Microseconds.
+    drained_at: i64,
+    queue: VecDeque<Waiting<T>>,
+    queued_bytes: u64,
+}
+
+/// What becomes of a packet that is to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It leaves at once, and was counted.
+    SendNow,
+    /// [`Pacer::poll`] will give it back.
+    Queued,
+    /// There is no room for it: it is to be dropped.
+    Full,
+}
+
+/// A packet that has waited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Released<T> {
+    /// It leaves now, and was counted.
+    Send(T),
+    /// It has waited for so long that it is to be dropped.
+    Expired(T),
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    item: T,
+    bytes: u16,
+    /// Microseconds.
+    since: u32,
+}
+
+impl<T> Pacer<T> {
+    /// Nothing sent yet.
+    pub fn new(now: Timestamp) -> Self {
+        let mut pacer = Self {
+            rate: 0,
+            burst: 0,
+            debt: 0,
+            drained_at: micros(now),
+            queue: VecDeque::with_capacity(QUEUE_MAX),
+            queued_bytes: 0,
+        };
+        pacer.set_estimate(now, ESTIMATE_START, false);
+        pacer
+    }
+
+    /// The estimate has changed, or whether the path was found to be full lately. A path that was
+    /// not takes a whole key frame at once, and nothing waits.
+    pub fn set_estimate(&mut self, now: Timestamp, estimate: u64, congested: bool) {
+        self.drain(micros(now));
+        let (factor, burst) = if congested {
+            (CONGESTED_FACTOR, CONGESTED_BURST)
+        } else {
+            (FREE_FACTOR, FREE_BURST)
+        };
+        self.rate = scaled(estimate, factor).max(1);
+        self.burst = signed(bytes_in(self.rate, burst));
+    }
+
+    /// A packet leaves whatever the pacer thinks of it.
+    pub fn handle_unpaced(&mut self, now: Timestamp, bytes: u16) {
+        self.drain(micros(now));
+        self.charge(bytes);
+    }
+
+    /// A packet is to leave; those that wait go first.
+    pub fn admit(&mut self, now: Timestamp, bytes: u16, item: T) -> Admission {
+        let now = micros(now);
+        self.drain(now);
+        if self.queue.is_empty() && self.debt <= self.burst {
+            self.charge(bytes);
+            return Admission::SendNow;
+        }
+        if self.queue.len() >= QUEUE_MAX {
+            return Admission::Full;
+        }
+        self.queued_bytes += u64::from(bytes);
+        self.queue.push_back(Waiting {
+            item,
+            bytes,
+            since: compact(now),
+        });
+        Admission::Queued
+    }
+
+    /// The next packet that has waited and is to leave, or to be dropped, now. To be asked again
+    /// after each.
+    pub fn poll(&mut self, now: Timestamp) -> Option<Released<T>> {
+        let now = micros(now);
+        self.drain(now);
+        let age = compact_distance(self.queue.front()?.since, compact(now));
+        let is_expired = age > AGE_MAX;
+        if !is_expired && self.debt > self.burst {
+            return None;
+        }
+        let waiting = self.queue.pop_front()?;
+        self.queued_bytes -= u64::from(waiting.bytes);
+        if is_expired {
+            return Some(Released::Expired(waiting.item));
+        }
+        self.charge(waiting.bytes);
+        Some(Released::Send(waiting.item))
+    }
+
+    /// When [`Self::poll`] gives the next packet; none if none waits.
+    pub fn next_at(&self, now: Timestamp) -> Option<Timestamp> {
+        self.queue.front()?;
+        let excess = u64::try_from(self.debt - self.burst).unwrap_or_default();
+        let wait = excess.saturating_mul(8_000_000).div_ceil(self.rate);
+        Some(now + Duration::from_micros(wait))
+    }
+
+    /// Drops those that wait and that are not to be sent any more, such as what is left of a layer
+    /// that a leg has come down from. Nobody hears of them again.
+    pub fn retain(&mut self, mut is_wanted: impl FnMut(&T) -> bool) {
+        self.queue.retain(|waiting| {
+            let keeps = is_wanted(&waiting.item);
+            if !keeps {
+                self.queued_bytes -= u64::from(waiting.bytes);
+            }
+            keeps
+        });
+    }
+
+    /// Bytes that wait.
+    pub fn queued_bytes(&self) -> u64 {
+        self.queued_bytes
+    }
+
+    fn charge(&mut self, bytes: u16) {
+        self.debt += i64::from(bytes);
+    }
+
+    fn drain(&mut self, now: i64) {
+        let elapsed = now - self.drained_at;
+        if elapsed <= 0 {
+            return;
+        }
+        // So short a time drains no whole byte at a low rate; it is not lost.
+        let drained = signed(bytes_in(self.rate, elapsed.min(DEBT_MAX)));
+        if drained == 0 {
+            return;
+        }
+        self.drained_at = now;
+        let most = signed(bytes_in(self.rate, DEBT_MAX));
+        self.debt = (self.debt.min(most) - drained).max(0);
+    }
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// On a path that was full lately, or that may soon be: a little more than the estimate, and 10 ms at
+/// once, in microseconds. `kStrictPacingMultiplier` is 1.1, since an encoder sends all that it may;
+/// layers leave some room. `burst_interval` is 40 ms, which is as long a queue in front of a link
+/// that is no faster.
+const CONGESTED_FACTOR: f64 = 1.05;
+const CONGESTED_BURST: i64 = 10_000;
+
+/// On any other (`kDefaultPaceMultiplier` before feedback).
+const FREE_FACTOR: f64 = 2.5;
+const FREE_BURST: i64 = 250_000;
+
+/// Debt is forgiven beyond what this time drains (`kMaxDebtInTime`), microseconds.
+const DEBT_MAX: i64 = 500_000;
+
+/// Older packets are dropped, microseconds. libwebrtc sends faster instead, so that nothing waits
+/// for more than 2 s (`queue_time_limit`); here that would be a burst into a queue that is full.
+const AGE_MAX: i32 = 500_000;
+
+/// Packets that wait: two large key frames.
+const QUEUE_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests;
