@@ -10,6 +10,8 @@
 //! Rates are bits a second, all of them of the same bytes: RTP packets as they are sealed, without
 //! UDP and IP. Nothing in here reads a clock, and nothing is allocated after the start.
 
+pub mod allocation;
+
 mod aimd;
 mod alr;
 mod arrival_groups;

@@ -1,0 +1,173 @@
+//! One leg in the allocation: what it wants, what it gets, and how soon it may get more.
+
+use core::time::Duration;
+
+use super::{Grant, LegKind, Reason, Wish};
+use crate::time::Timestamp;
+
+/// A leg in the allocation: what it wants, what it gets, and what became of it lately.
+#[derive(Clone, Debug)]
+pub struct Share {
+    pub(super) wish: Wish,
+    pub(super) grant: Grant,
+    /// It has not taken part in an allocation yet.
+    pub(super) is_new: bool,
+    /// Since when a better layer fits with room.
+    pub(super) fits_since: Option<Timestamp>,
+    /// Since when all video together is a little more than the estimate.
+    pub(super) over_since: Option<Timestamp>,
+    lowered_at: Option<Timestamp>,
+    /// Until when it does not come up.
+    held_until: Timestamp,
+    hold: Duration,
+    /// How often it came down again soon after it had come up.
+    falls: u32,
+}
+
+impl Share {
+    /// A leg that gets nothing yet.
+    pub fn new(wish: Wish) -> Self {
+        Self {
+            wish,
+            grant: Grant {
+                layer: None,
+                reason: Reason::Bandwidth,
+            },
+            is_new: true,
+            fits_since: None,
+            over_since: None,
+            lowered_at: None,
+            held_until: Timestamp::default(),
+            hold: Duration::ZERO,
+            falls: 0,
+        }
+    }
+
+    /// What the leg gets since the last [`allocate`](super::allocate).
+    pub fn grant(&self) -> Grant {
+        self.grant
+    }
+
+    /// What it wants.
+    pub fn wish(&self) -> &Wish {
+        &self.wish
+    }
+
+    /// Changes what it wants, or how large its layers are; the next [`allocate`](super::allocate) sees to it.
+    pub fn set_wish(&mut self, wish: Wish) {
+        // Who asks for more waits for nothing.
+        if wish.layers.len() > self.wish.layers.len() || (self.wish.paused && !wish.paused) {
+            self.is_new |= self.grant.layer.is_none();
+            self.fits_since = None;
+            self.held_until = Timestamp::default();
+        }
+        self.wish = wish;
+    }
+
+    /// Bits a second of what it gets.
+    pub fn bit_rate(&self) -> u64 {
+        self.rate_of(self.grant.layer)
+    }
+
+    pub(super) fn rate_of(&self, layer: Option<u8>) -> u64 {
+        let layer = layer.and_then(|layer| self.wish.layers.get(usize::from(layer)));
+        layer.copied().unwrap_or_default()
+    }
+
+    pub(super) fn is_video(&self) -> bool {
+        self.wish.kind != LegKind::Audio
+    }
+
+    /// The layer that it gets, or the nearest one below it that it can still have.
+    pub(super) fn present(&self) -> Option<u8> {
+        let granted = self.grant.layer.filter(|_| !self.wish.paused)?;
+        (0..=granted)
+            .rev()
+            .find(|layer| self.rate_of(Some(*layer)) > 0)
+    }
+
+    pub(super) fn lower(&mut self, now: Timestamp, layer: Option<u8>) {
+        let calm_for = self.lowered_at.map(|lowered| now.since(lowered));
+        // A fall by several layers is one.
+        if calm_for.is_none_or(|calm| calm > FALL) {
+            let again = calm_for.is_some_and(|calm| calm < self.hold + REPEAT_WITHIN);
+            self.falls = if again {
+                self.falls.saturating_add(1)
+            } else {
+                0
+            };
+        }
+        let (base, most) = match layer {
+            Some(_) => (LAYER_HOLD, LAYER_HOLD_MAX),
+            None => (PAUSE_HOLD, PAUSE_HOLD_MAX),
+        };
+        self.hold = base
+            .saturating_mul(1 << self.falls.min(DOUBLINGS_MAX))
+            .min(most);
+        self.lowered_at = Some(now);
+        self.held_until = now + self.hold;
+        self.fits_since = None;
+        self.over_since = None;
+        self.grant.layer = layer;
+    }
+
+    /// Goes up to the best layer up to `wanted` for which it is time. All video may take `roomy`,
+    /// of which the others take `others`.
+    pub(super) fn raise(&mut self, now: Timestamp, wanted: u8, roomy: u64, others: u64) {
+        let since = *self.fits_since.get_or_insert(now);
+        if now.since(since) < RAISE_AFTER && !self.is_new {
+            return;
+        }
+        let lowest = self.grant.layer.map_or(0, |layer| layer + 1);
+        let better = (lowest..=wanted).rev().find(|layer| {
+            let rate = self.rate_of(Some(*layer));
+            let all = others + rate;
+            let is_clear = self.falls == 0 && all.saturating_mul(CLEAR_PERCENT) / 100 <= roomy;
+            let is_time = self.is_new || is_clear || now >= self.held_until;
+            rate > 0 && all <= roomy && is_time
+        });
+        if better.is_some() {
+            self.grant.layer = better;
+            self.fits_since = None;
+        }
+    }
+
+    pub(super) fn explain(&mut self) {
+        let best = self.wish.layers.iter().rposition(|rate| *rate > 0);
+        let granted = self.grant.layer.map(usize::from);
+        let is_whole = best.is_some_and(|best| best + 1 == self.wish.layers.len());
+        self.grant.reason = if self.wish.paused {
+            Reason::Paused
+        } else if best.is_none() {
+            Reason::PublisherNotSending
+        } else if granted < best {
+            Reason::Bandwidth
+        } else if !is_whole {
+            Reason::PublisherNotSending
+        } else if self.wish.asked_for_less {
+            Reason::Asked
+        } else {
+            Reason::Best
+        };
+    }
+}
+
+/// A better layer must have fit for so long.
+const RAISE_AFTER: Duration = Duration::from_secs(1);
+
+/// A layer that fits with so much room is not what the leg came down from, at its first fall.
+const CLEAR_PERCENT: u64 = 150;
+
+/// How long a leg stays down; twice as long if it comes down again soon after.
+const LAYER_HOLD: Duration = Duration::from_secs(10);
+const LAYER_HOLD_MAX: Duration = Duration::from_secs(60);
+const REPEAT_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long it stays paused: not so long, since any picture is better than none.
+const PAUSE_HOLD: Duration = Duration::from_secs(3);
+const PAUSE_HOLD_MAX: Duration = Duration::from_secs(12);
+
+const DOUBLINGS_MAX: u32 = 5;
+
+/// Steps down within this time are one fall.
+const FALL: Duration = Duration::from_secs(3);
