@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::link_capacity::LinkCapacity;
 use super::overuse::Usage;
-use super::throughput::Rates;
+use super::throughput::{Rates, Slowdown};
 use super::units::{micros, scaled};
 use super::{ESTIMATE_MAX, ESTIMATE_MIN};
 use crate::time::Timestamp;
@@ -155,10 +155,10 @@ impl Aimd {
         let lasts = self
             .over_since
             .is_some_and(|since| now.since(since) >= BURST_MAX);
-        let decreased = match (lasts, rates.link_limited) {
-            (true, true) => self.decreased(rates),
-            (true, false) => scaled(self.estimate, BETA_LASTING),
-            (false, _) => scaled(self.estimate, BETA),
+        let decreased = match (rates.slowdown, lasts) {
+            (Slowdown::Much, _) | (Slowdown::Some, true) => self.decreased(rates),
+            (Slowdown::None, true) => scaled(self.estimate, BETA_LASTING),
+            (Slowdown::Some | Slowdown::None, false) => scaled(self.estimate, BETA),
         };
         decreased.max(scaled(rates.recent, BETA)).max(floor)
     }

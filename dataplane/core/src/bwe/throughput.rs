@@ -28,8 +28,19 @@ pub(super) struct Rates {
     pub(super) throughput: u64,
     /// What came over the last moments: what the link carries, if it has a queue.
     pub(super) recent: u64,
-    /// Whether it came more slowly than it was sent, lately: the link is the limit.
-    pub(super) link_limited: bool,
+    /// How much more slowly it came than it was sent, lately.
+    pub(super) slowdown: Slowdown,
+}
+
+/// What a link does to packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Slowdown {
+    /// They come about as fast as they were sent.
+    None,
+    /// They come more slowly: others send too, or the link is the limit.
+    Some,
+    /// They come less than half as fast: the link is the limit.
+    Much,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -120,7 +131,7 @@ impl Throughput {
             return Some(Rates {
                 throughput,
                 recent: throughput,
-                link_limited: false,
+                slowdown: Slowdown::None,
             });
         };
         let sending = Sending::of(recent.copied());
@@ -130,7 +141,7 @@ impl Throughput {
         Some(Rates {
             throughput,
             recent: received,
-            link_limited: received < sent / 10 * 9,
+            slowdown: slowdown(sent, received),
         })
     }
 
@@ -272,6 +283,16 @@ impl Sending {
         let (first, last) = self.times?;
         let span = compact_distance(first, last);
         (self.packets >= PACKETS_MIN).then(|| rate(self.bytes - self.last_bytes, span))
+    }
+}
+
+fn slowdown(sent: u64, received: u64) -> Slowdown {
+    if received < sent / 2 {
+        Slowdown::Much
+    } else if received < sent / 10 * 9 {
+        Slowdown::Some
+    } else {
+        Slowdown::None
     }
 }
 

@@ -11,7 +11,11 @@ fn evidence(usage: Usage, throughput: u64) -> Evidence {
         rates: Some(Rates {
             throughput,
             recent: throughput,
-            link_limited: usage == Usage::Over,
+            slowdown: if usage == Usage::Over {
+                Slowdown::Some
+            } else {
+                Slowdown::None
+            },
         }),
         application_limited: false,
         underused: false,
@@ -122,7 +126,7 @@ fn an_application_that_sends_little_proves_nothing() {
     let mut little = evidence(Usage::Normal, 40_000);
     little.application_limited = true;
     little.underused = true;
-    little.rates.as_mut().unwrap().link_limited = false;
+    little.rates.as_mut().unwrap().slowdown = Slowdown::None;
     for step in 0..100 {
         aimd.update(ms(step * 100), &little);
     }
@@ -152,6 +156,16 @@ fn who_sends_little_is_left_enough_to_send_more() {
     little.underused = false;
     aimd.update(ms(1000), &little);
     assert_eq!(aimd.estimate(), 29_000);
+}
+
+#[test]
+fn a_link_that_halves_the_rate_is_believed_at_once() {
+    let mut aimd = Aimd::new(ms(0), 3_000_000);
+    let mut halved = evidence(Usage::Over, 500_000);
+    halved.underused = true;
+    halved.rates.as_mut().unwrap().slowdown = Slowdown::Much;
+    aimd.update(ms(0), &halved);
+    assert_eq!(aimd.estimate(), 425_000);
 }
 
 #[test]

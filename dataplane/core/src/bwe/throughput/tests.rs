@@ -46,7 +46,7 @@ fn a_steady_stream_has_its_rate() {
     let rates = bench.add(200, 10, 10).unwrap();
     assert_eq!(rates.throughput, 800_000);
     assert_eq!(rates.recent, 800_000);
-    assert!(!rates.link_limited);
+    assert_eq!(rates.slowdown, Slowdown::None);
 }
 
 #[test]
@@ -55,9 +55,16 @@ fn a_link_that_is_slower_than_the_sender_is_the_limit() {
     bench.add(200, 10, 10);
     let rates = bench.add(50, 10, 20).unwrap();
     assert_eq!(rates.recent, 400_000);
-    assert!(rates.link_limited);
+    assert_eq!(rates.slowdown, Slowdown::Some);
     // The second before still counts in the long window.
     assert!(rates.throughput >= 400_000);
+}
+
+#[test]
+fn a_link_that_is_far_slower_is_told_apart() {
+    let mut bench = Bench::default();
+    bench.add(200, 10, 10);
+    assert_eq!(bench.add(30, 10, 25).unwrap().slowdown, Slowdown::Much);
 }
 
 #[test]
