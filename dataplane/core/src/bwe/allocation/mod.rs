@@ -106,7 +106,7 @@ pub fn allocate(now: Timestamp, estimate: u64, shares: &mut [Share]) {
     let wanted = plan(roomy, &order, shares);
     raise_to(now, roomy, &wanted, &order, shares);
     for share in shares {
-        share.is_new = false;
+        share.is_new = share.is_silent();
         share.explain();
     }
 }

@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 pub struct Share {
     pub(super) wish: Wish,
     pub(super) grant: Grant,
-    /// It has not taken part in an allocation yet.
+    /// It has not taken part in an allocation yet, or had no layers to get.
     pub(super) is_new: bool,
     /// Since when a better layer fits with room.
     pub(super) fits_since: Option<Timestamp>,
@@ -76,6 +76,12 @@ impl Share {
 
     pub(super) fn is_video(&self) -> bool {
         self.wish.kind != LegKind::Audio
+    }
+
+    /// Whether the publisher sends none of its layers; when it does again, that is nothing to wait
+    /// for.
+    pub(super) fn is_silent(&self) -> bool {
+        self.wish.layers.iter().all(|rate| *rate == 0)
     }
 
     /// The layer that it gets, or the nearest one below it that it can still have.

@@ -206,6 +206,16 @@ fn a_layer_that_ceases_gives_way_to_the_one_below_it() {
 }
 
 #[test]
+fn a_publisher_that_sends_again_is_shown_at_once() {
+    let mut shares = [camera(&SIMULCAST)];
+    run(&mut shares, 0, 1000, 4_000_000);
+    shares[0].set_wish(wish(LegKind::Camera, 0, &[0, 0, 0]));
+    assert_eq!(run(&mut shares, 1000, 2000, 4_000_000), [None]);
+    shares[0].set_wish(wish(LegKind::Camera, 0, &SIMULCAST));
+    assert_eq!(run(&mut shares, 2000, 2100, 4_000_000), [Some(2)]);
+}
+
+#[test]
 fn who_asks_for_more_does_not_wait_for_an_old_fall() {
     let mut shares = [camera(&SIMULCAST)];
     run(&mut shares, 0, 1000, 4_000_000);
