@@ -1,8 +1,8 @@
 //! `jackfield doctor`: whether this host is fit for high packet rates, and what to change.
 //!
-//! A check is a function from what is known of the [`Host`] to one [`Finding`]. It reads nothing by
+//! A check is a function from what is known of the `Host` to one [`Finding`]. It reads nothing by
 //! itself: files come from a tree that tests can make up, system calls have been tried before. The
-//! checks are the list [`CHECKS`]; the order is that of the report.
+//! checks are the list `CHECKS`; the order is that of the report.
 
 mod clock;
 mod cores;
