@@ -1,6 +1,6 @@
 //! The client's answer to our offer: what was pending begins.
 
-use shared::protocol::{Change, DtlsRole, LayerSelection, Mid, RemoteTransport};
+use shared::protocol::{Change, DtlsRole, Extension, LayerSelection, Mid, RemoteTransport};
 
 use super::client_offer::{self, CompleteTransport, check_transport, invalid};
 use super::codecs;
@@ -149,6 +149,12 @@ fn take_section(
     line.payload_types.clone_from(&accepted);
     line.extensions
         .retain(|id| section.extensions.iter().any(|taken| taken.id == *id));
+    let numbered = model
+        .numbers
+        .extension_id(Extension::TransportWideSequenceNumber);
+    if !section.tells_arrivals() {
+        line.extensions.retain(|id| Some(*id) != numbered);
+    }
     line.direction = Direction::new(
         Half::when(offered.sends() && section.direction.receives()),
         Half::when(offered.receives() && section.direction.sends()),

@@ -10,8 +10,8 @@ use super::plan::{LocalSdp, Plan};
 use super::random;
 use super::request::{Context, SessionDescription};
 use crate::sdp::{
-    self, DescriptionKind, Half, LocalCodec, LocalSection, MediaType, RejectedSection,
-    RemoteDescription, SdpError, Section, SectionTransport, Setup,
+    self, DescriptionKind, LocalCodec, LocalSection, MediaType, RejectedSection, RemoteDescription,
+    SdpError, Section, SectionTransport, Setup,
 };
 
 /// A client's offer in the middle of being answered: the model has taken in what it says, and the
@@ -105,7 +105,7 @@ impl Answering {
 
     /// In the client's order (RFC 8829 §5.3.1), with no more than it offered.
     fn answered_codecs(&self, line: &MediaLine, section: &Section) -> Vec<LocalCodec> {
-        let wanted = Wanted::of(line.kind, Half::when(section.direction.sends()));
+        let wanted = Wanted::of(line.kind);
         let extensions = self.model.extensions_of(line);
         let codec = |number: &u8| {
             let offered = section
@@ -350,7 +350,11 @@ fn usable_extensions(model: &SessionModel, line: &MediaLine, section: &Section) 
                 Extension::AbsoluteSendTime | Extension::TransmissionOffset
             )
         } else {
-            extension == Extension::Mid || extension.is_end_to_end()
+            match extension {
+                Extension::Mid => true,
+                Extension::TransportWideSequenceNumber => section.tells_arrivals(),
+                other => other.is_end_to_end(),
+            }
         }
     };
     let settled = line.subscription.is_some() && !section.direction.sends();

@@ -5,11 +5,10 @@ use shared::protocol::{DtlsRole, ExtensionMapping, MediaKind, Mid};
 use super::codecs::is_transport_wide;
 use super::line::{Line, MediaLine};
 use super::model::SessionModel;
-use super::numbers::{offered_feedback, subscriber_feedback};
+use super::numbers::offered_feedback;
 use super::request::LocalTransport;
 use crate::sdp::{
-    Direction, Feedback, Half, LocalCodec, LocalDescription, LocalMedia, LocalSection, LocalSource,
-    Setup,
+    Direction, Feedback, LocalCodec, LocalDescription, LocalMedia, LocalSection, LocalSource, Setup,
 };
 
 /// The feedback that we want in a section.
@@ -17,12 +16,8 @@ use crate::sdp::{
 pub(super) struct Wanted(Feedback);
 
 impl Wanted {
-    /// In a section in which the client sends, or in which only we do.
-    pub(super) fn of(kind: MediaKind, client_sends: Half) -> Self {
-        Self(match client_sends {
-            Half::On => offered_feedback(kind),
-            Half::Off => subscriber_feedback(kind),
-        })
+    pub(super) fn of(kind: MediaKind) -> Self {
+        Self(offered_feedback(kind))
     }
 
     /// What both sides want. `transport-cc` needs its header extension to be of use.
@@ -102,7 +97,7 @@ pub(super) fn write(
 }
 
 fn offered_codecs(model: &SessionModel, line: &MediaLine, direction: Direction) -> Vec<LocalCodec> {
-    let wanted = Wanted::of(line.kind, Half::when(direction.receives()));
+    let wanted = Wanted::of(line.kind);
     let extensions = model.extensions_of(line);
     let codec = |number: &u8| {
         let known = model.numbers.format(*number)?;

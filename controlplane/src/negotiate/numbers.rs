@@ -140,7 +140,8 @@ impl Numbers {
         self.extensions.iter().find(|known| known.id == id).copied()
     }
 
-    fn extension_id(&self, extension: Extension) -> Option<u8> {
+    /// The id of `extension`, if it has one.
+    pub(super) fn extension_id(&self, extension: Extension) -> Option<u8> {
         self.extensions
             .iter()
             .find(|known| known.extension == extension)
@@ -232,7 +233,8 @@ impl Numbers {
     }
 }
 
-/// The feedback that we offer and take in sections that the client sends in.
+/// The feedback that we offer and take, whoever sends. No REMB: transport-wide feedback says all of
+/// it, and more.
 pub(super) fn offered_feedback(kind: MediaKind) -> Feedback {
     let video = kind == MediaKind::Video;
     Feedback {
@@ -240,15 +242,6 @@ pub(super) fn offered_feedback(kind: MediaKind) -> Feedback {
         pli: video,
         fir: video,
         transport_cc: true,
-    }
-}
-
-/// The feedback of sections that only we send in. No `transport-cc` and no REMB yet: there is no
-/// estimator behind them. A congestion controller begins by saying yes here.
-pub(super) fn subscriber_feedback(kind: MediaKind) -> Feedback {
-    Feedback {
-        transport_cc: false,
-        ..offered_feedback(kind)
     }
 }
 

@@ -107,13 +107,23 @@ pub(super) fn result(pull: &Pull, outcome: Result<Mid, ItemError>) -> TrackResul
     }
 }
 
-/// What goes from publisher to subscriber, and the mid.
+/// What goes from publisher to subscriber, the mid, and the number by which the client tells when
+/// each packet came.
 pub(super) fn subscriber_extensions(
     model: &SessionModel,
     line: &MediaLine,
 ) -> Vec<ExtensionMapping> {
+    let mut payload_types = line.payload_types.iter();
+    let tells_arrivals = payload_types.any(|number| {
+        let known = model.numbers.format(*number);
+        known.is_some_and(|known| known.feedback.transport_cc)
+    });
     let mut extensions = model.extensions_of(line);
-    extensions.retain(|known| known.extension == Extension::Mid || known.extension.is_end_to_end());
+    extensions.retain(|known| match known.extension {
+        Extension::Mid => true,
+        Extension::TransportWideSequenceNumber => tells_arrivals,
+        other => other.is_end_to_end(),
+    });
     extensions
 }
 
@@ -175,7 +185,7 @@ fn lay_out(
         .extensions
         .iter()
         .filter(|extension| extension.is_end_to_end());
-    for extension in core::iter::once(&Extension::Mid).chain(end_to_end) {
+    for extension in HOP_BY_HOP.iter().chain(end_to_end) {
         extensions.extend(model.numbers.id_for(*extension));
     }
     let vacant = model
@@ -285,10 +295,10 @@ fn begin(
         .unwrap_or_else(|| send_source(model, &used, context.randomness));
     // A section in which the client does not send is narrowed down to what we send in it.
     let narrow = matches!(line.receive, Receive::Nothing | Receive::Closed);
-    let end_to_end: Vec<u8> = subscriber_extensions(model, line)
+    let extensions: Vec<u8> = subscriber_extensions(model, line)
         .into_iter()
         .filter(|known| {
-            known.extension == Extension::Mid || published.extensions.contains(&known.extension)
+            HOP_BY_HOP.contains(&known.extension) || published.extensions.contains(&known.extension)
         })
         .map(|known| known.id)
         .collect();
@@ -301,7 +311,7 @@ fn begin(
         });
         if narrow {
             line.payload_types.retain(|number| used.contains(number));
-            line.extensions = end_to_end;
+            line.extensions = extensions;
         }
     }
     push_subscribe(model, &mut answering.changes, mid, codecs, pull.selection);
@@ -390,3 +400,6 @@ fn check_room(model: &SessionModel) -> Result<(), ItemError> {
         description: "The session pulls as many tracks as it may".to_owned(),
     })
 }
+
+/// What a section that only we send in has whatever the publisher sends.
+const HOP_BY_HOP: [Extension; 2] = [Extension::Mid, Extension::TransportWideSequenceNumber];

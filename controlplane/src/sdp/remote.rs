@@ -129,6 +129,11 @@ impl Section {
         self.rids().next().is_some()
     }
 
+    /// Whether the client will tell when each packet came (`a=rtcp-fb:* transport-cc`).
+    pub fn tells_arrivals(&self) -> bool {
+        self.codecs.iter().any(|codec| codec.feedback.transport_cc)
+    }
+
     /// Whether it could be answered at all: RTP over DTLS-SRTP with feedback, or data channels.
     pub fn is_over_dtls(&self) -> bool {
         match self.media {

@@ -47,7 +47,8 @@ fn what_is_pulled_begins_with_the_answer() {
             .iter()
             .any(|known| known.extension == Extension::Mid)
     );
-    let is_ours = |e: Extension| e == Extension::Mid || e.is_end_to_end();
+    let hop_by_hop = [Extension::Mid, Extension::TransportWideSequenceNumber];
+    let is_ours = |e: Extension| hop_by_hop.contains(&e) || e.is_end_to_end();
     assert!(
         video
             .extensions
@@ -59,15 +60,38 @@ fn what_is_pulled_begins_with_the_answer() {
 }
 
 #[test]
-fn subscribers_are_not_offered_congestion_feedback_yet() {
+fn subscribers_are_asked_to_tell_when_packets_came() {
     let mut bed = Bed::new();
     bed.publisher(1, CHROME_VIDEO_FIRST, &["0"]);
     let model = bed.session(2);
     let offer = sdp(&bed.pull(&model, &[(1, "0")]));
-    assert!(!offer.contains("transport-cc") && !offer.contains("goog-remb"));
-    for name in ["nack", "nack pli", "ccm fir"] {
+    assert!(!offer.contains("goog-remb"));
+    assert!(has(
+        &offer,
+        "0",
+        "a=extmap:3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+    ));
+    for name in ["nack", "nack pli", "ccm fir", "transport-cc"] {
         assert!(has(&offer, "0", &format!("a=rtcp-fb:96 {name}")));
     }
+}
+
+#[test]
+fn who_does_not_tell_when_packets_came_gets_no_numbers_to_tell_it_by() {
+    let numbered = |keep: bool| {
+        let mut bed = Bed::new();
+        bed.publisher(1, CHROME_VIDEO_FIRST, &["0"]);
+        let model = bed.session(2);
+        let offered = bed.pull(&model, &[(1, "0")]);
+        let answer = answer_to(&sdp(&offered), |_, lines| {
+            lines.retain(|line| keep || !line.ends_with(" transport-cc"));
+        });
+        let answered = bed.renegotiate(&offered.model, "answer", &answer).unwrap();
+        let wanted = Extension::TransportWideSequenceNumber;
+        let mut extensions = subscribes(&answered)[0].extensions.iter();
+        extensions.any(|known| known.extension == wanted)
+    };
+    assert!(numbered(true) && !numbered(false));
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn c_pulls_go_into_receiving_sections_of_their_kind() {
     assert_eq!(subscribes[1].codecs[0].payload_type, 96);
     // Only what the publisher can send is answered, in the client's order.
     assert!(section(&answer, "0")[0].ends_with("SAVPF 96 97 108 109 114 115 98 99"));
-    assert!(!answer.contains("transport-cc"));
+    assert!(has(&answer, "0", "a=rtcp-fb:96 transport-cc"));
 }
 
 #[test]
