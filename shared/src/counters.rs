@@ -74,6 +74,12 @@ words! {
         KeyframeRequestsReceived = "keyframe_requests_received",
         /// Key frames received.
         KeyframesReceived = "keyframes_received",
+        /// Transport-wide feedback that subscribers sent.
+        TransportFeedbackReceived = "transport_feedback_received",
+        /// RTP packets that waited before they left, so that a path was not overfilled.
+        RtpPacketsPaced = "rtp_packets_paced",
+        /// Packets sent only to learn whether a path carries more.
+        ProbePacketsSent = "probe_packets_sent",
         /// Layer switches carried out.
         LayerSwitches = "layer_switches",
         /// DTLS handshakes finished.
@@ -170,6 +176,10 @@ words! {
         RetransmissionMiss = "retransmission_miss",
         /// Asked for again too often or too soon.
         RetransmissionBudget = "retransmission_budget",
+        /// As many packets as may wait for a subscriber's path wait already.
+        PacerFull = "pacer_full",
+        /// A packet that has waited too long for a subscriber's path.
+        PacerExpired = "pacer_expired",
         /// The ring to another shard is full.
         RelayFull = "relay_full",
         /// The queue to the handshake pool is full.

@@ -22,6 +22,7 @@
     reason = "a harness fails by panicking, and its numbers are its own"
 )]
 
+pub mod arrivals;
 pub mod attack;
 pub mod checker;
 pub mod content;

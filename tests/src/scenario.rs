@@ -8,7 +8,7 @@ use shared::protocol::{DtlsRole, MediaKind, Ordering};
 use crate::checker::Completeness;
 use crate::content::PictureIdWidth;
 use crate::network::{Burst, LinkModel, LinkState};
-use crate::peer::ClientOptions;
+use crate::peer::{ClientOptions, Feedback};
 use crate::pool::PROFILES;
 use crate::publisher::{Announcement, Flow, KeyframeRequests, Repair, TrackSpec};
 use crate::rng::Rng;
@@ -76,6 +76,7 @@ impl Scenario {
     fn populate(&mut self) {
         for _ in 0..self.rng.between(2, 6) {
             let options = ClientOptions {
+                feedback: Feedback::None,
                 profile: self.rng.pick(&PROFILES),
                 server_role: self.rng.pick(&[DtlsRole::Server, DtlsRole::Client]),
             };

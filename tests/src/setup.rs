@@ -14,7 +14,7 @@ use shared::protocol::{
 use crate::checker::{Completeness, LegSummary, TagPlace, check_leg, check_lip_sync};
 use crate::network::LinkModel;
 use crate::peer::ice::credentials;
-use crate::peer::{Activity, Client, ClientOptions};
+use crate::peer::{Activity, Client, ClientOptions, Feedback};
 use crate::publisher::{
     self, Announcement, Flow, KeyframeRequests, PublishedTrack, Repair, TrackSpec, mid_of,
 };
@@ -97,7 +97,8 @@ impl World {
             rng.bits() as u32,
         );
         let track = SubscribedTrack::new(id, source, kind, spec, ssrcs);
-        let parameters = subscribe_parameters(&track, source);
+        let feedback = self.clients[client].options.feedback;
+        let parameters = subscribe_parameters(&track, source, feedback);
         self.clients[client].subscriptions.push(track);
         self.execute(client, vec![Change::Subscribe(Box::new(parameters))])
             .unwrap();
@@ -332,7 +333,22 @@ pub fn publish_parameters(track: &PublishedTrack) -> PublishParameters {
 }
 
 /// What the control plane tells of a subscription.
-pub fn subscribe_parameters(track: &SubscribedTrack, source: PublicationId) -> SubscribeParameters {
+pub fn subscribe_parameters(
+    track: &SubscribedTrack,
+    source: PublicationId,
+    feedback: Feedback,
+) -> SubscribeParameters {
+    let transport = (
+        subscriber::ids::TRANSPORT,
+        Extension::TransportWideSequenceNumber,
+    );
+    let mut extensions = extensions(&[
+        (subscriber::ids::MID, Extension::Mid),
+        transport,
+        (subscriber::ids::AUDIO_LEVEL, Extension::AudioLevel),
+        (subscriber::ids::ORIENTATION, Extension::VideoOrientation),
+    ]);
+    extensions.retain(|known| feedback != Feedback::None || known.id != transport.0);
     SubscribeParameters {
         number: track.id.number,
         mid: Mid::from(&mid_of(track.id.number)).unwrap(),
@@ -341,15 +357,7 @@ pub fn subscribe_parameters(track: &SubscribedTrack, source: PublicationId) -> S
         ssrc: track.ssrc,
         rtx_ssrc: (track.spec.repair == Repair::Rtx).then_some(track.rtx_ssrc),
         codecs: vec![codec_mapping(track)],
-        extensions: extensions(&[
-            (subscriber::ids::MID, Extension::Mid),
-            (
-                subscriber::ids::TRANSPORT,
-                Extension::TransportWideSequenceNumber,
-            ),
-            (subscriber::ids::AUDIO_LEVEL, Extension::AudioLevel),
-            (subscriber::ids::ORIENTATION, Extension::VideoOrientation),
-        ]),
+        extensions,
         selection: selection(track.spec.preferred_rid, track.spec.fallback),
     }
 }

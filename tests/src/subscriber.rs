@@ -98,6 +98,8 @@ pub struct SubscribedTrack {
     pub received: BTreeMap<u64, Received>,
     /// Numbers that came without a payload: padding that came too late to be left out.
     pub padding: BTreeSet<u64>,
+    /// Retransmissions of nothing: probes.
+    pub probes: u64,
     /// The server's sender reports.
     pub reports: Vec<ReceivedReport>,
     /// A BYE came.
@@ -143,6 +145,7 @@ impl SubscribedTrack {
             rtx_ssrc: ssrcs.1,
             received: BTreeMap::new(),
             padding: BTreeSet::new(),
+            probes: 0,
             reports: Vec::new(),
             goodbye: false,
             duplicates: 0,
@@ -175,6 +178,10 @@ impl SubscribedTrack {
         if packet.header.ssrc == self.rtx_ssrc {
             via = Via::Retransmission;
             expected = rtx_payload_type(self.kind);
+            if packet.payload.is_empty() {
+                self.probes += 1;
+                return;
+            }
             number = u16::from_be_bytes([packet.payload[0], packet.payload[1]]);
             packet.payload = packet.payload.slice(2..);
         }
@@ -254,7 +261,8 @@ impl SubscribedTrack {
             MediaKind::Audio => (ids::AUDIO_LEVEL, published.extension),
             MediaKind::Video => (ids::ORIENTATION, published.extension & 3),
         };
-        let extensions = &packet.header.extensions;
+        let extensions = packet.header.extensions.iter();
+        let extensions: Vec<_> = extensions.filter(|e| e.id != ids::TRANSPORT).collect();
         if extensions.len() != 1 || extensions[0].id != id || extensions[0].payload[..] != [value] {
             around
                 .checker

@@ -22,7 +22,7 @@ use stun::agent::TransactionId;
 use tests::content::{Content, Ledger};
 use tests::peer::crypto::ClientSrtp;
 use tests::peer::ice::credentials;
-use tests::peer::{Client, ClientOptions, Outgoing};
+use tests::peer::{Client, ClientOptions, Feedback, Outgoing};
 use tests::publisher::{PublishedTrack, TrackSpec, TransportSequence};
 use tests::rng::Rng;
 use tests::setup::{publish_parameters, remote_transport, subscribe_parameters};
@@ -191,7 +191,7 @@ impl Rig {
         let kind = self.kind_of(source);
         let spec = SubscriptionSpec::default();
         let track = SubscribedTrack::new(id, source, kind, spec, ssrcs);
-        let parameters = subscribe_parameters(&track, source);
+        let parameters = subscribe_parameters(&track, source, Feedback::None);
         self.execute(session, vec![Change::Subscribe(Box::new(parameters))]);
     }
 

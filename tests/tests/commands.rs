@@ -10,7 +10,7 @@ use shared::protocol::{
 };
 use tests::World;
 use tests::checker::Completeness;
-use tests::peer::ClientOptions;
+use tests::peer::{ClientOptions, Feedback};
 use tests::publisher::{PublishedTrack, TrackSpec};
 use tests::rng::Rng;
 use tests::setup::{publish_parameters, remote_transport, subscribe_parameters};
@@ -51,7 +51,7 @@ fn subscription(world: &World, client: usize, number: u32, source: u32) -> Subsc
     let ssrcs = (number * 2, number * 2 + 1);
     let spec = SubscriptionSpec::default();
     let track = SubscribedTrack::new(id, source, MediaKind::Audio, spec, ssrcs);
-    subscribe_parameters(&track, source)
+    subscribe_parameters(&track, source, Feedback::None)
 }
 
 fn publish(parameters: PublishParameters) -> Change {

@@ -40,6 +40,7 @@ fn every_protection_profile_works_in_either_dtls_role() {
             let options = ClientOptions {
                 profile,
                 server_role,
+                ..ClientOptions::default()
             };
             clients.push(world.join(0, options));
         }

@@ -15,12 +15,13 @@ use shared::protocol::{DtlsRole, IceCredentials};
 
 use self::crypto::ClientSrtp;
 use self::ice::ClientIce;
+use crate::arrivals::Arrivals;
 use crate::checker::Checker;
 use crate::content::Ledger;
 use crate::pool::{Flight, Parameters};
 use crate::publisher::{PublishedTrack, TransportSequence};
 use crate::rng::Rng;
-use crate::subscriber::SubscribedTrack;
+use crate::subscriber::{self, SubscribedTrack};
 
 /// What a client puts on the network.
 #[derive(Debug)]
@@ -59,6 +60,19 @@ pub struct ClientOptions {
     pub profile: SrtpProfile,
     /// The server's part in the handshake.
     pub server_role: DtlsRole,
+    /// Whether it tells when packets come (`transport-cc`).
+    pub feedback: Feedback,
+}
+
+/// Whether a client tells when packets come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feedback {
+    /// It did not agree to.
+    None,
+    /// It does.
+    TransportWide,
+    /// It agreed to, but does not.
+    Broken,
 }
 
 impl Default for ClientOptions {
@@ -66,6 +80,7 @@ impl Default for ClientOptions {
         Self {
             profile: SrtpProfile::AeadAes128Gcm,
             server_role: DtlsRole::Server,
+            feedback: Feedback::None,
         }
     }
 }
@@ -106,6 +121,8 @@ pub struct Client {
     pub subscriptions: Vec<SubscribedTrack>,
     /// Numbers over all that it sends.
     pub transport: TransportSequence,
+    /// When what it receives came.
+    pub arrivals: Arrivals,
     /// RTP of an SSRC that it does not know.
     pub unknown_ssrcs: u64,
     next_hello_at: Timestamp,
@@ -138,6 +155,7 @@ impl Client {
             publications: Vec::new(),
             subscriptions: Vec::new(),
             transport: TransportSequence::new(rng.bits() as u16),
+            arrivals: Arrivals::default(),
             unknown_ssrcs: 0,
             next_hello_at: Timestamp::default(),
             next_report_at: Timestamp::default(),
@@ -174,6 +192,9 @@ impl Client {
         }
         for track in &mut self.subscriptions {
             track.tick(now, &mut reports);
+        }
+        if self.options.feedback == Feedback::TransportWide {
+            reports.extend(self.arrivals.poll(now));
         }
         for compound in reports {
             out.push(srtp.protect_rtcp(&compound).into());
@@ -254,6 +275,11 @@ impl Client {
             return;
         };
         let ssrc = packet.header.ssrc;
+        if let Some(number) = packet.header.get_extension(subscriber::ids::TRANSPORT)
+            && let [high, low] = number[..]
+        {
+            self.arrivals.record(now, u16::from_be_bytes([high, low]));
+        }
         let mut tracks = self.subscriptions.iter_mut();
         match tracks.find(|track| track.owns(ssrc)) {
             Some(track) => track.receive(now, packet, around),

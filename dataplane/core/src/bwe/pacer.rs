@@ -61,7 +61,8 @@ impl<T> Pacer<T> {
             burst: 0,
             debt: 0,
             drained_at: micros(now),
-            queue: VecDeque::with_capacity(QUEUE_MAX),
+            // Most paths are never full: memory is taken when a packet waits for the first time.
+            queue: VecDeque::new(),
             queued_bytes: 0,
         };
         pacer.set_estimate(now, ESTIMATE_START, false);
@@ -144,6 +145,11 @@ impl<T> Pacer<T> {
             }
             keeps
         });
+    }
+
+    /// What waits, in the order in which it will leave.
+    pub fn waiting(&self) -> impl Iterator<Item = &T> {
+        self.queue.iter().map(|waiting| &waiting.item)
     }
 
     /// Bytes that wait.

@@ -6,6 +6,7 @@ use shared::id::PublicationId;
 use shared::limits::{CODECS_MAX, LAYERS_MAX};
 use shared::protocol::{CodecMapping, Extension, LayerSelection, MediaKind, SubscribeParameters};
 
+use super::ladder::Ladder;
 use super::report::LegReports;
 use super::rewriter::{Rewriter, Rewritten, Source};
 use super::rtx::Repeater;
@@ -22,10 +23,14 @@ pub(crate) struct Leg {
     target: Option<u8>,
     /// The forwarded layer has become another stream, whose key frame is to come.
     awaits_keyframe: bool,
+    /// The source to start with, whose key frame has come and waits for its turn to leave.
+    coming: Option<Source>,
     pub(super) clock_rate: u32,
     pub(super) rewriter: Rewriter,
     pub(super) reports: LegReports,
     pub(super) extension_ids: ExtensionIds,
+    /// The subscriber's id for transport-wide sequence numbers.
+    number_id: Option<u8>,
     /// The one of `codecs` that the last packet was of: nearly always the next one's too.
     pub(super) mapping: Option<CodecMapping>,
     last_forwarded_at: Option<Timestamp>,
@@ -33,8 +38,34 @@ pub(crate) struct Leg {
     pub(super) codecs: Box<ArrayVec<CodecMapping, CODECS_MAX>>,
     pub(super) repeater: Repeater,
     selector: Selector,
+    allowance: Allowance,
     kind: MediaKind,
     source: PublicationId,
+}
+
+/// What a packet is to a leg, before anything is decided: [`Leg::part`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// It goes on with what leaves, or with what waits to.
+    Next,
+    /// The key frame that is waited for: another source begins with it.
+    Beginning,
+    /// It is of a source that ends, since the next one's key frame waits already.
+    Former,
+    /// Nothing that leaves in order: another layer's, or late.
+    None,
+}
+
+/// Which layer the path to the subscriber has room for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Allowance {
+    /// Whatever it wants: nobody estimates the path, or the leg keeps to one layer.
+    #[default]
+    Unlimited,
+    /// This one.
+    Layer(u8),
+    /// None.
+    Nothing,
 }
 
 /// Where a leg's numbers begin; from the caller's random source.
@@ -75,10 +106,12 @@ impl Leg {
             ssrc: parameters.ssrc,
             target: None,
             awaits_keyframe: false,
+            coming: None,
             clock_rate: 0,
             rewriter: Rewriter::new(first_index(start.sequence_number)),
             reports: LegReports::default(),
             extension_ids: ExtensionIds::new(parameters),
+            number_id: number_id(parameters),
             mapping: None,
             last_forwarded_at: None,
             codecs: Box::new(parameters.codecs.iter().copied().take(CODECS_MAX).collect()),
@@ -88,6 +121,7 @@ impl Leg {
                 first_index(start.rtx_sequence_number),
             ),
             selector: Selector::new(parameters.selection),
+            allowance: Allowance::default(),
             kind: parameters.kind,
             source: parameters.source,
         }
@@ -101,6 +135,17 @@ impl Leg {
     /// What retransmissions leave under, if they have an SSRC of their own.
     pub(crate) fn rtx_ssrc(&self) -> Option<u32> {
         self.repeater.ssrc()
+    }
+
+    /// The id under which each packet carries its transport-wide sequence number; none if the
+    /// subscriber does not tell when packets come.
+    pub(crate) fn number_id(&self) -> Option<u8> {
+        self.number_id
+    }
+
+    /// Audio or video.
+    pub(crate) fn kind(&self) -> MediaKind {
+        self.kind
     }
 
     /// The layer that is being forwarded.
@@ -121,6 +166,9 @@ impl Leg {
     /// The layer whose key frame this leg waits for; it is to be asked for until that has come.
     pub(crate) fn wants_keyframe(&self) -> Option<u8> {
         let target = self.target.filter(|_| self.kind == MediaKind::Video)?;
+        if self.coming.is_some_and(|coming| coming.layer == target) {
+            return None;
+        }
         (self.awaits_keyframe || self.layer() != Some(target)).then_some(target)
     }
 
@@ -133,17 +181,73 @@ impl Leg {
     /// Chooses the layer anew, by how they are received now. To be called when the leg is fed, when
     /// a layer begins or ceases to be received, and now and then (bit rates change).
     pub(crate) fn select(&mut self, now: Timestamp, publication: &Publication) {
-        let layers: ArrayVec<LayerState, LAYERS_MAX> = publication
-            .layers()
-            .iter()
-            .map(|layer| LayerState {
-                rid: layer.rid(),
-                receiving: layer.receiving(now),
-                bit_rate: layer.bit_rate(now),
-            })
-            .collect();
-        self.selector.select(now, &layers);
-        self.target = self.selector.target();
+        self.target = match self.allowance {
+            Allowance::Unlimited => {
+                self.selector.select(now, &states(now, publication));
+                self.selector.target()
+            }
+            Allowance::Layer(layer) => Some(layer),
+            Allowance::Nothing => None,
+        };
+        self.coming = self
+            .coming
+            .filter(|coming| Some(coming.layer) == self.target);
+    }
+
+    /// What the leg may be given of `publication`; `before` is what this said last. None if it
+    /// keeps to one layer: see [`Ladder::new`].
+    pub(crate) fn ladder(
+        &self,
+        now: Timestamp,
+        publication: &Publication,
+        before: &Ladder,
+    ) -> Option<Ladder> {
+        Ladder::new(self.selector.selection(), &states(now, publication), before)
+    }
+
+    /// The layer that it is to get.
+    pub(crate) fn target(&self) -> Option<u8> {
+        self.target
+    }
+
+    /// What there is room for from now on; [`Self::select`] comes next. Without any, nothing leaves
+    /// from here on, and what comes after begins with a key frame.
+    pub(crate) fn set_allowance(&mut self, allowance: Allowance) {
+        if allowance == Allowance::Nothing && self.allowance != allowance {
+            self.interrupt();
+        }
+        self.allowance = allowance;
+    }
+
+    /// Packets that were to leave did not: nothing more of this source does before a key frame.
+    pub(crate) fn interrupt(&mut self) {
+        self.coming = None;
+        self.rewriter.interrupt();
+    }
+
+    /// What a packet is to the leg, should it have to wait before it leaves.
+    pub(crate) fn part(&self, layer: u8, packet: &CachedPacket<'_>) -> Part {
+        let source = Source {
+            layer,
+            stream: packet.stream,
+        };
+        let goes_on = self.rewriter.source() == Some(source);
+        match self.coming {
+            Some(coming) if coming == source => Part::Next,
+            Some(_) if goes_on => Part::Former,
+            None if goes_on => Part::Next,
+            _ if self.target == Some(layer) && packet.keyframe => Part::Beginning,
+            _ => Part::None,
+        }
+    }
+
+    /// The key frame with which another source starts waits for its turn: the source before ends
+    /// here.
+    pub(crate) fn expect(&mut self, layer: u8, packet: &CachedPacket<'_>) {
+        self.coming = Some(Source {
+            layer,
+            stream: packet.stream,
+        });
     }
 
     /// Feeds the leg from `source` from now on, or from another of its layers; [`Self::select`]
@@ -155,6 +259,7 @@ impl Leg {
         codecs: &[CodecMapping],
         selection: LayerSelection,
     ) {
+        self.allowance = Allowance::Unlimited;
         let codecs: ArrayVec<_, CODECS_MAX> = codecs.iter().copied().take(CODECS_MAX).collect();
         // Other payload types would make repeated packets differ from the first ones.
         if source != self.source || codecs != *self.codecs {
@@ -162,6 +267,7 @@ impl Leg {
             self.selector.forget_target();
             self.target = None;
             self.awaits_keyframe = false;
+            self.coming = None;
         }
         self.source = source;
         *self.codecs = codecs;
@@ -231,6 +337,7 @@ impl Leg {
             return Err(DropReason::AwaitingKeyframe);
         }
         self.awaits_keyframe = false;
+        self.coming = None;
         Ok(self.rewriter.start(source, sequence_number, packet.info))
     }
 
@@ -249,6 +356,16 @@ impl Leg {
             .iter()
             .find(|codec| codec.source_payload_type == source_payload_type)
     }
+}
+
+/// How the layers of a publication are received now.
+fn states(now: Timestamp, publication: &Publication) -> ArrayVec<LayerState, LAYERS_MAX> {
+    let state = |layer: &crate::ingress::layer::Layer| LayerState {
+        rid: layer.rid(),
+        receiving: layer.receiving(now),
+        bit_rate: layer.bit_rate(now),
+    };
+    publication.layers().iter().map(state).collect()
 }
 
 /// A packet of a source that goes on.
@@ -291,6 +408,17 @@ impl ExtensionIds {
             .copied()
             .filter(|id| *id != 0)
     }
+}
+
+/// A packet that is sent again plainly would carry another number, and so be another one under the
+/// same SRTP index (RFC 3711 §9.1). So video that cannot be repeated as RTX has no numbers; audio is
+/// not repeated where it has.
+fn number_id(parameters: &SubscribeParameters) -> Option<u8> {
+    let wanted = Extension::TransportWideSequenceNumber;
+    let mut extensions = parameters.extensions.iter();
+    let mapping = extensions.find(|mapping| mapping.extension == wanted)?;
+    let can_repeat = parameters.kind == MediaKind::Audio || parameters.rtx_ssrc.is_some();
+    can_repeat.then_some(mapping.id)
 }
 
 /// RFC 3711 §3.3.1: the roll-over counter starts at zero.

@@ -1,6 +1,7 @@
 //! A subscribed leg: what one subscriber gets of one publication. A leg owns numbers, not bytes;
 //! the bytes stand once in the cache of their layer ([`crate::ingress::cache`]).
 
+pub(crate) mod ladder;
 pub(crate) mod leg;
 pub(crate) mod report;
 pub(crate) mod rewriter;
@@ -11,6 +12,7 @@ mod tests;
 pub(crate) mod vp8;
 mod write;
 
-pub(crate) use self::leg::{Forwarded, Leg, Start};
+pub(crate) use self::ladder::Ladder;
+pub(crate) use self::leg::{Allowance, Forwarded, Leg, Part, Start};
 pub(crate) use self::rtx::Repeat;
 pub(crate) use self::write::{PayloadSource, Written};

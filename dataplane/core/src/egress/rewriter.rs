@@ -162,7 +162,10 @@ impl Rewriter {
     /// that were not used yet, or whose span is forgotten.
     pub(crate) fn reverse(&self, sequence_number: u16) -> Option<(Source, u64, u64)> {
         let newest = self.next_index.checked_sub(1)?;
-        let index = nearest::<16>(newest, u64::from(sequence_number));
+        self.reverse_index(nearest::<16>(newest, u64::from(sequence_number)))
+    }
+
+    fn reverse_index(&self, index: u64) -> Option<(Source, u64, u64)> {
         let current = self.current.map(|span| Span {
             last_in: self.highest_in,
             ..span
@@ -174,6 +177,19 @@ impl Rewriter {
             span.first_in + (index - span.first_index),
             index,
         ))
+    }
+
+    /// Where the packet came from that left last, or `back` packets before that one, and its number
+    /// there.
+    pub(crate) fn newest_but(&self, back: u64) -> Option<(Source, u64)> {
+        let index = self.highest_index?.checked_sub(back)?;
+        let (source, number, _) = self.reverse_index(index)?;
+        Some((source, number))
+    }
+
+    /// The current source goes on no more; another packet of it may start a span of its own.
+    pub(crate) fn interrupt(&mut self) {
+        self.leave(self.highest_in);
     }
 
     /// Forgets all sources: another publication feeds the leg from now on, whose numbers have

@@ -39,7 +39,8 @@ impl Leg {
     /// # Errors
     /// [`DropReason::RetransmissionMiss`] if the number was never used or the packet is gone,
     /// [`DropReason::RetransmissionBudget`] if it was sent again within the last round trip, or
-    /// [`REPEATS_MAX`] times.
+    /// [`REPEATS_MAX`] times. Also [`DropReason::RetransmissionMiss`] if it could only be repeated
+    /// plainly, and carried a transport-wide sequence number.
     pub(crate) fn retransmit<'a>(
         &mut self,
         now: Timestamp,
@@ -62,12 +63,45 @@ impl Leg {
             .rewriter
             .map(source, number, packet.info)
             .ok_or(DropReason::RetransmissionMiss)?;
+        let can_repeat = self.number_id().is_none()
+            || self.repeater.ssrc().is_some() && mapping.rtx_payload_type.is_some();
+        if !can_repeat {
+            return Err(DropReason::RetransmissionMiss);
+        }
         self.repeater.spend(now, index, self.round_trip())?;
         Ok(Repeat {
             forwarded: forwarded(rewritten, mapping.payload_type, packet.marker),
             packet,
             rtx: self.repeater.numbers(mapping.rtx_payload_type),
         })
+    }
+}
+
+impl Leg {
+    /// A packet that left lately, to be sent once more though nobody asks for it: the newest but
+    /// `back`. None if it is gone, or if there is no retransmission stream.
+    pub(crate) fn probe<'a>(
+        &mut self,
+        publication: &'a Publication,
+        back: u64,
+    ) -> Option<Repeat<'a>> {
+        let (source, number) = self.rewriter.newest_but(back)?;
+        let packet = publication
+            .packet(source.layer, number)
+            .filter(|packet| packet.stream == source.stream)?;
+        let mapping = *self.mapping(packet.payload_type)?;
+        let rewritten = self.rewriter.map(source, number, packet.info)?;
+        Some(Repeat {
+            forwarded: forwarded(rewritten, mapping.payload_type, packet.marker),
+            packet,
+            rtx: Some(self.repeater.numbers(mapping.rtx_payload_type)?),
+        })
+    }
+
+    /// The numbers of a retransmission of nothing; none without a retransmission stream.
+    pub(crate) fn padding(&mut self) -> Option<RtxNumbers> {
+        let payload_type = self.codecs.iter().find_map(|codec| codec.rtx_payload_type);
+        self.repeater.numbers(payload_type)
     }
 }
 

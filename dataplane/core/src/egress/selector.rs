@@ -28,12 +28,10 @@ pub(crate) struct LayerState {
 ///   the one with the highest bit rate. Since rates vary, another one must be ahead by a quarter,
 ///   and the choice is kept for [`CHOICE_KEPT`], as long as its layer is received.
 ///
-/// A ceiling on the bit rate takes the layers above it away, down to the smallest, except where
-/// `priorityOrdering` is `none` and there is a preferred rid.
+/// What of this the path has room for is not asked here: [`crate::egress::ladder`].
 #[derive(Debug)]
 pub(crate) struct Selector {
     selection: LayerSelection,
-    limit: Option<u64>,
     target: Option<u8>,
     chosen_at: Timestamp,
 }
@@ -43,10 +41,14 @@ impl Selector {
     pub(crate) fn new(selection: LayerSelection) -> Self {
         Self {
             selection,
-            limit: None,
             target: None,
             chosen_at: Timestamp::default(),
         }
+    }
+
+    /// What the subscriber asked for.
+    pub(crate) fn selection(&self) -> &LayerSelection {
+        &self.selection
     }
 
     /// The layer that is wanted.
@@ -64,15 +66,6 @@ impl Selector {
     pub(crate) fn forget_target(&mut self) {
         self.target = None;
         self.chosen_at = Timestamp::default();
-    }
-
-    /// The seam for bandwidth: layers of more bits a second than this are not to be chosen.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the bandwidth estimator will set it")
-    )]
-    pub(crate) fn set_limit(&mut self, bits_per_second: Option<u64>) {
-        self.limit = bits_per_second;
     }
 
     /// Chooses anew. The layers are those of the publication, in its order.
@@ -94,18 +87,12 @@ impl Selector {
     }
 
     fn by_rid(&self, layers: &[LayerState], index: u8, preferred: &LayerState) -> u8 {
-        let too_large = self.selection.priority_ordering == Ordering::Asciibetical
-            && self.exceeds_limit(preferred);
-        let absent =
-            self.selection.rid_not_available == Ordering::Asciibetical && !preferred.receiving;
-        if !too_large && !absent {
+        let follows = self.selection.rid_not_available == Ordering::Asciibetical;
+        if preferred.receiving || !follows {
             return index;
         }
-        let limited = self.selection.priority_ordering == Ordering::Asciibetical;
-        let fits = |layer: &LayerState| {
-            layer.receiving && layer.rid.is_some() && !(limited && self.exceeds_limit(layer))
-        };
-        let others = (0..).zip(layers).filter(|(_, layer)| fits(layer));
+        let is_there = |layer: &LayerState| layer.receiving && layer.rid.is_some();
+        let others = (0..).zip(layers).filter(|(_, layer)| is_there(layer));
         let behind = others
             .clone()
             .filter(|(_, layer)| layer.rid > preferred.rid);
@@ -117,12 +104,8 @@ impl Selector {
 
     fn by_rate(&self, now: Timestamp, layers: &[LayerState]) -> Option<u8> {
         let received = (0..).zip(layers).filter(|(_, layer)| layer.receiving);
-        let fitting = received
-            .clone()
-            .filter(|(_, layer)| !self.exceeds_limit(layer));
         // Of equally large ones the first, so that the choice does not move to and fro.
-        let best = fitting.max_by_key(|(index, layer)| (layer.bit_rate, Reverse(*index)));
-        let best = best.or_else(|| received.min_by_key(|(_, layer)| layer.bit_rate));
+        let best = received.max_by_key(|(index, layer)| (layer.bit_rate, Reverse(*index)));
         let Some((best, best_state)) = best else {
             // Nothing is received: what was chosen, or the first, may come back.
             return self.target.or_else(|| (!layers.is_empty()).then_some(0));
@@ -133,13 +116,9 @@ impl Selector {
         let keeps = present.is_some_and(|present| {
             let settled = now.since(self.chosen_at) < CHOICE_KEPT
                 || best_state.bit_rate < present.bit_rate.saturating_mul(5) / 4;
-            present.receiving && !self.exceeds_limit(present) && settled
+            present.receiving && settled
         });
         if keeps { self.target } else { Some(best) }
-    }
-
-    fn exceeds_limit(&self, layer: &LayerState) -> bool {
-        self.limit.is_some_and(|limit| layer.bit_rate > limit)
     }
 }
 
@@ -253,29 +232,5 @@ mod tests {
         assert_eq!(select(12_500, [("a", 100), ("b", 120)]), Some(0));
         assert_eq!(select(13_000, [("a", 100), ("b", 130)]), Some(1));
         assert_eq!(select(13_001, [("a", 100), ("b", 0)]), Some(0));
-    }
-
-    #[test]
-    fn a_limit_takes_larger_layers_away_but_leaves_the_smallest() {
-        let mut selector = Selector::new(LayerSelection::default());
-        let all = layers([("f", 900), ("h", 300), ("q", 100)]);
-        for (limit, expected) in [(Some(500), 1), (Some(200), 2), (Some(50), 2), (None, 0)] {
-            selector.set_selection(LayerSelection::default());
-            selector.set_limit(limit);
-            selector.select(ms(10_000), &all);
-            assert_eq!(selector.target(), Some(expected), "{limit:?}");
-        }
-    }
-
-    #[test]
-    fn a_limit_moves_a_preferred_rid_only_if_priority_ordering_allows() {
-        let mut selection = preferring("f", Ordering::None);
-        for (ordering, expected) in [(Ordering::None, 0), (Ordering::Asciibetical, 1)] {
-            selection.priority_ordering = ordering;
-            let mut selector = Selector::new(selection);
-            selector.set_limit(Some(500));
-            selector.select(ms(10_000), &layers([("f", 900), ("h", 300)]));
-            assert_eq!(selector.target(), Some(expected));
-        }
     }
 }

@@ -51,7 +51,10 @@ impl Bench {
             .leg
             .forward(self.now, layer, accepted.sequence_number, &cached)?;
         let mut slot = [0xee; 1452];
-        let written = self.leg.write(&forwarded, &cached, &mut slot).unwrap();
+        let written = self
+            .leg
+            .write(&forwarded, None, &cached, &mut slot)
+            .unwrap();
         assert_eq!((written.ssrc, written.index), (SSRC, forwarded.index));
         Ok(bytes(&written, &slot))
     }
@@ -61,7 +64,7 @@ impl Bench {
             .leg
             .retransmit(self.now, &self.track, sequence_number)?;
         let mut slot = [0xee; 1452];
-        let written = self.leg.write_repeat(&repeat, &mut slot).unwrap();
+        let written = self.leg.write_repeat(&repeat, None, &mut slot).unwrap();
         Ok((written.ssrc, written.index, bytes(&written, &slot)))
     }
 
@@ -195,7 +198,7 @@ fn padding_leaves_with_the_packet_and_its_plain_repeat_but_not_with_rtx() {
         let mut slot = [0xee; 1452];
         let written = bench
             .leg
-            .write(&forwarded.unwrap(), &cached, &mut slot)
+            .write(&forwarded.unwrap(), None, &cached, &mut slot)
             .unwrap();
         (packet, bytes(&written, &slot))
     };
@@ -229,7 +232,10 @@ fn a_payload_that_stays_as_it_is_is_not_copied() {
     let cached = bench.track.packet(0, number).unwrap();
     let forwarded = bench.leg.forward(bench.now, 0, number, &cached).unwrap();
     let mut slot = [0; 1452];
-    let written = bench.leg.write(&forwarded, &cached, &mut slot).unwrap();
+    let written = bench
+        .leg
+        .write(&forwarded, None, &cached, &mut slot)
+        .unwrap();
     let PayloadSource::Shared(payload) = written.payload else {
         panic!("{written:?}")
     };
@@ -246,7 +252,10 @@ fn a_slot_that_is_too_small_takes_nothing() {
         .sequence_number;
     let cached = bench.track.packet(0, number).unwrap();
     let forwarded = bench.leg.forward(bench.now, 0, number, &cached).unwrap();
-    assert_eq!(bench.leg.write(&forwarded, &cached, &mut [0; 11]), None);
+    assert_eq!(
+        bench.leg.write(&forwarded, None, &cached, &mut [0; 11]),
+        None
+    );
     assert_eq!(bench.leg.reports().packets(), 0);
 }
 

@@ -41,35 +41,71 @@ impl Written<'_> {
 }
 
 impl Leg {
-    /// Writes a packet that [`Leg::forward`] let through, and counts it as sent. The same arguments
-    /// always give the same bytes. None if `out` is too small.
+    /// Writes a packet that [`Leg::forward`] let through, and counts it as sent. `number` is its
+    /// transport-wide sequence number, for a leg that has them. The same arguments always give the
+    /// same bytes. None if `out` is too small.
     pub(crate) fn write<'a>(
         &mut self,
         forwarded: &Forwarded,
+        number: Option<u16>,
         packet: &CachedPacket<'a>,
         out: &mut [u8],
     ) -> Option<Written<'a>> {
-        let written = self.write_plain(forwarded, packet, out)?;
+        let written = self.write_plain(forwarded, number, packet, out)?;
         // RFC 3550 §6.4.1: payload octets, padding not counted.
         self.reports.sent(written.len(), packet.payload().len());
         Some(written)
     }
 
-    /// Writes a packet that is sent again. None if `out` is too small.
+    /// Writes a packet that is sent again, with a transport-wide sequence number of its own. None
+    /// if `out` is too small.
     pub(crate) fn write_repeat<'a>(
         &self,
         repeat: &Repeat<'a>,
+        number: Option<u16>,
         out: &mut [u8],
     ) -> Option<Written<'a>> {
         match &repeat.rtx {
-            None => self.write_plain(&repeat.forwarded, &repeat.packet, out),
-            Some(rtx) => self.write_rtx(&repeat.forwarded, rtx, &repeat.packet, out),
+            None => self.write_plain(&repeat.forwarded, None, &repeat.packet, out),
+            Some(rtx) => self.write_rtx(&repeat.forwarded, (rtx, number), &repeat.packet, out),
         }
+    }
+
+    /// Writes a retransmission of nothing: `padding` bytes, one to 255. None if `out` is too small.
+    pub(crate) fn write_padding<'a>(
+        &self,
+        rtx: &RtxNumbers,
+        number: u16,
+        padding: u8,
+        out: &mut [u8],
+    ) -> Option<Written<'a>> {
+        let header = OutgoingHeader {
+            padded: true,
+            marker: false,
+            payload_type: rtx.payload_type,
+            sequence_number: wire(rtx.index),
+            timestamp: 0,
+            ssrc: rtx.ssrc,
+        };
+        let value = number.to_be_bytes();
+        let extensions = self.number_id().map(|id| (id, &value[..]));
+        let header_len = header.write(extensions.into_iter(), out)?;
+        let len = header_len + usize::from(padding);
+        let body = out.get_mut(header_len..len)?;
+        body.fill(0);
+        *body.last_mut()? = padding;
+        Some(Written {
+            ssrc: rtx.ssrc,
+            index: rtx.index,
+            header_len,
+            payload: PayloadSource::InSlot(len),
+        })
     }
 
     fn write_plain<'a>(
         &self,
         forwarded: &Forwarded,
+        number: Option<u16>,
         packet: &CachedPacket<'a>,
         out: &mut [u8],
     ) -> Option<Written<'a>> {
@@ -81,7 +117,7 @@ impl Leg {
             timestamp: forwarded.timestamp,
             ssrc: self.ssrc,
         };
-        let header_len = self.write_header(&header, packet, out)?;
+        let header_len = self.write_header(&header, number, packet, out)?;
         let payload = if forwarded.vp8.is_none() {
             PayloadSource::Shared(packet.padded_payload())
         } else {
@@ -102,7 +138,7 @@ impl Leg {
     fn write_rtx<'a>(
         &self,
         forwarded: &Forwarded,
-        rtx: &RtxNumbers,
+        (rtx, number): (&RtxNumbers, Option<u16>),
         packet: &CachedPacket<'_>,
         out: &mut [u8],
     ) -> Option<Written<'a>> {
@@ -114,11 +150,11 @@ impl Leg {
             timestamp: forwarded.timestamp,
             ssrc: rtx.ssrc,
         };
-        let header_len = self.write_header(&header, packet, out)?;
-        let (number, rest) = out
+        let header_len = self.write_header(&header, number, packet, out)?;
+        let (original, rest) = out
             .get_mut(header_len..)?
             .split_first_chunk_mut::<OSN_BYTES>()?;
-        *number = wire(forwarded.index).to_be_bytes();
+        *original = wire(forwarded.index).to_be_bytes();
         let copied = write_payload(forwarded, packet, packet.payload(), rest)?;
         let payload = PayloadSource::InSlot(header_len + OSN_BYTES + copied);
         Some(Written {
@@ -132,14 +168,18 @@ impl Leg {
     fn write_header(
         &self,
         header: &OutgoingHeader,
+        number: Option<u16>,
         packet: &CachedPacket<'_>,
         out: &mut [u8],
     ) -> Option<usize> {
         let ids = self.extension_ids;
+        let value = number.unwrap_or_default().to_be_bytes();
+        let own = self.number_id().filter(|_| number.is_some());
+        let own = own.map(|id| (id, &value[..])).into_iter();
         let extensions = packet
             .extensions()
             .filter_map(move |(extension, data)| Some((ids.id(extension)?, data)));
-        header.write(extensions, out)
+        header.write(own.chain(extensions), out)
     }
 }
 

@@ -1,5 +1,6 @@
 //! One session: a transport, and what is published and subscribed over it.
 
+pub(crate) mod congestion;
 pub(crate) mod demux;
 pub(crate) mod ice;
 pub(crate) mod ssrcs;
@@ -14,6 +15,7 @@ use rustc_hash::FxBuildHasher;
 use shared::id::SessionId;
 use shared::protocol::{Extension, ExtensionMapping};
 
+use self::congestion::Congestion;
 use self::ice::IceAgent;
 use self::ssrcs::SsrcTable;
 use self::transport::Transport;
@@ -36,6 +38,8 @@ pub(crate) struct Session {
     pub(crate) leg_ssrcs: HashMap<u32, LegKey, FxBuildHasher>,
     /// Arrival times of the client's packets, where it negotiated transport-wide feedback.
     pub(crate) transport_feedback: Option<Box<TransportFeedback>>,
+    /// Of what the client receives, where it negotiated transport-wide feedback.
+    pub(crate) congestion: Option<Box<Congestion>>,
     pub(crate) clock: ClientClock,
     /// To the client and back, from the reports of any leg.
     pub(crate) round_trip: Option<Duration>,
@@ -60,6 +64,7 @@ impl Session {
             ssrcs: SsrcTable::default(),
             leg_ssrcs: HashMap::default(),
             transport_feedback: None,
+            congestion: None,
             clock: ClientClock::default(),
             round_trip: None,
             extensions: Vec::new(),

@@ -115,6 +115,7 @@ impl Shard {
                     entry.leg.resubscribe(*source, codecs, *selection);
                 }
                 self.tracks.feed(leg, *source, out);
+                self.add_to_congestion(now, key, leg);
                 self.start_leg(now, leg, out);
             }
         }
@@ -205,6 +206,7 @@ impl Shard {
             session.leg_ssrcs.insert(ssrc, leg);
         }
         self.tracks.feed(leg, parameters.source, out);
+        self.add_to_congestion(now, key, leg);
         self.start_leg(now, leg, out);
     }
 
@@ -217,6 +219,9 @@ impl Shard {
         };
         session.legs.retain(|(other, _)| *other != number);
         session.leg_ssrcs.retain(|_, other| *other != leg);
+        if let Some(congestion) = &mut session.congestion {
+            congestion.remove_leg(leg);
+        }
         self.say_goodbye(key, &[leg], out);
         self.tracks.unsubscribe(leg, out);
     }

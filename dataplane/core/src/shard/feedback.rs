@@ -3,7 +3,7 @@
 use shared::counters::{Counter, DropReason};
 
 use super::Shard;
-use super::fan_out::seal_repeat;
+use super::fan_out::Way;
 use super::relays::sender_report;
 use super::sessions::SessionKey;
 use crate::ingress::report::ClockMapping;
@@ -71,14 +71,16 @@ impl Shard {
                     self.keyframe_asked(now, key, media, out);
                 }
             }
-            // A source that says goodbye falls silent, which is noticed as such. Transport-wide
-            // feedback and REMB are for the bandwidth estimator, which is not built yet: neither
-            // is negotiated with subscribers.
-            Packet::Bye { .. }
-            | Packet::SourceDescription
-            | Packet::TransportFeedback(_)
-            | Packet::ReceiverEstimatedMaximumBitrate { .. }
-            | Packet::Other { .. } => {}
+            Packet::TransportFeedback(feedback) => {
+                self.take_transport_feedback(now, key, &feedback, out);
+            }
+            Packet::ReceiverEstimatedMaximumBitrate { bitrate, .. } => {
+                if let Some(congestion) = self.congestion(key) {
+                    congestion.handle_remb(now, bitrate);
+                }
+            }
+            // A source that says goodbye falls silent, which is noticed as such.
+            Packet::Bye { .. } | Packet::SourceDescription | Packet::Other { .. } => {}
         }
     }
 
@@ -135,6 +137,10 @@ impl Shard {
             entry.leg.handle_report_block(ntp, &block);
             session.round_trip = entry.leg.round_trip().or(session.round_trip);
         }
+        if let (Some(congestion), Some(round_trip)) = (&mut session.congestion, session.round_trip)
+        {
+            congestion.handle_round_trip(round_trip);
+        }
     }
 
     /// Sends a packet again, from the cache of its layer.
@@ -148,7 +154,7 @@ impl Shard {
     ) -> Result<(), DropReason> {
         let session = self
             .sessions
-            .get(key)
+            .get_mut(key)
             .ok_or(DropReason::RetransmissionMiss)?;
         let leg = session
             .leg_ssrcs
@@ -159,13 +165,12 @@ impl Shard {
             .leg_and_track(*leg)
             .ok_or(DropReason::RetransmissionMiss)?;
         let repeat = entry.leg.retransmit(now, &track.publication, number)?;
-        let (path, sender) = session
-            .transport
-            .media_route()
-            .ok_or(DropReason::SubscriberNotConnected)?;
-        out.datagram(path, |slot| {
-            seal_repeat(entry, &repeat, sender, slot).unwrap_or(0)
-        });
+        if let Some(congestion) = &mut session.congestion {
+            congestion.spend_repeat(now, repeat.packet.bytes.len())?;
+        }
+        let way = Way::to(session, &mut self.counters, out);
+        let mut way = way.ok_or(DropReason::SubscriberNotConnected)?;
+        way.repeat(now, entry, &repeat);
         self.counters.increment(Counter::RtpPacketsRetransmitted);
         Ok(())
     }

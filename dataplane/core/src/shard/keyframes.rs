@@ -17,6 +17,11 @@ impl Shard {
             return;
         };
         entry.leg.select(now, &track.publication);
+        let session = entry.session;
+        self.allocate(now, session, out);
+        let Some((entry, _)) = self.tracks.leg_and_track(key) else {
+            return;
+        };
         if let (Some(track), Some(layer)) = (entry.track, entry.leg.wants_keyframe()) {
             self.need_keyframe(now, track, layer, out);
         }

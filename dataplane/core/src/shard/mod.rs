@@ -1,6 +1,7 @@
 //! One shard: all sessions of one core, and the doors through which things happen to them.
 
 mod commands;
+mod congestion;
 mod events;
 mod fan_out;
 mod feedback;
@@ -19,12 +20,14 @@ use shared::counters::{Counter, Counters, DropReason, Gauge};
 use shared::id::ShardIndex;
 use shared::protocol::{Command, CommandError, EndReason, Event, Reply};
 
+use self::congestion::Pacing;
 use self::events::Events;
 use self::fan_out::Turn;
 use self::sessions::{SessionKey, Sessions};
 use self::tick::Ticker;
-use self::tracks::Tracks;
 pub(crate) use self::tracks::{LegKey, PublicationKey};
+use self::tracks::{Tracks, Wish};
+use crate::bwe::Batch;
 use crate::handshake::{HandshakeId, HandshakeOutput};
 use crate::outbox::{Outbox, Path};
 use crate::relay::RelayMessage;
@@ -74,6 +77,10 @@ pub struct Shard {
     tracks: Tracks,
     turn: Turn,
     ticker: Ticker,
+    pacing: Pacing,
+    /// Memory for one feedback, and for the key frames that one allocation asks for.
+    feedback_batch: Batch,
+    keyframe_wishes: Vec<Wish>,
     events: Events,
     counters: Counters,
     /// The session that is being worked on: the one to end should that work panic.
@@ -88,6 +95,9 @@ impl Shard {
             tracks: Tracks::new(config.index),
             turn: Turn::default(),
             ticker: Ticker::default(),
+            pacing: Pacing::default(),
+            feedback_batch: Batch::default(),
+            keyframe_wishes: Vec::new(),
             events: Events::default(),
             counters: Counters::default(),
             current: None,
@@ -173,6 +183,7 @@ impl Shard {
     /// Does what is due by now; to be called once [`Shard::next_timeout`] has passed.
     pub fn handle_timeout(&mut self, now: Timestamp, out: &mut impl Outbox) {
         self.tick(now, out);
+        self.pace(now, out);
         self.current = None;
     }
 
@@ -180,12 +191,14 @@ impl Shard {
     pub fn end_turn(&mut self, now: Timestamp, out: &mut impl Outbox) {
         self.counters.increment(Counter::Turns);
         self.fan_out(now, out);
+        self.pace(now, out);
         self.current = None;
     }
 
     /// When [`Shard::handle_timeout`] is to be called next; none while there is nothing to do.
     pub fn next_timeout(&self) -> Option<Timestamp> {
-        self.ticker.due(!self.sessions.is_empty())
+        let tick = self.ticker.due(!self.sessions.is_empty())?;
+        Some(self.pacing.due().map_or(tick, |pace| tick.min(pace)))
     }
 
     /// Takes the next event. What stands in the queue is a name; the event says how things stand

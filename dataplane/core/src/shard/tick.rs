@@ -19,6 +19,8 @@ use crate::time::Timestamp;
 pub(super) struct Ticker {
     next: Option<Timestamp>,
     publishers: Vec<SessionKey>,
+    /// Sessions whose paths are estimated.
+    congested: Vec<SessionKey>,
     /// All sessions, in the order of their visits; refilled when a round is over.
     round: Vec<SessionKey>,
     /// Visits on each tick of this round.
@@ -46,6 +48,11 @@ impl Ticker {
         }
     }
 
+    /// The path to this session's client is estimated from now on.
+    pub(super) fn add_congested(&mut self, key: SessionKey) {
+        self.congested.push(key);
+    }
+
     /// Begins a round of visits every [`TICKS_PER_ROUND`] ticks; the slices are such that the last
     /// one is over by then, and few sessions are not visited more often than many.
     fn begin_round(&mut self, sessions: impl Iterator<Item = SessionKey>) {
@@ -71,6 +78,7 @@ impl Shard {
                 self.send_feedback(now, key, out);
             }
         }
+        self.poll_paths(now, out);
         self.current = None;
         self.tick_tracks(now, out);
         self.ticker.begin_round(self.sessions.keys());
@@ -81,6 +89,18 @@ impl Shard {
             self.current = Some(key);
             self.visit(now, key, out);
         }
+    }
+
+    /// Looks at the estimates, and shares them out anew for a part of the sessions on each tick.
+    fn poll_paths(&mut self, now: Timestamp, out: &mut impl Outbox) {
+        let mut congested = core::mem::take(&mut self.ticker.congested);
+        let mut turn = self.ticker.count;
+        congested.retain(|key| {
+            turn = turn.wrapping_add(1);
+            self.current = Some(*key);
+            self.poll_congestion(now, *key, turn.is_multiple_of(TICKS_PER_SELECTION), out)
+        });
+        self.ticker.congested = congested;
     }
 
     /// Sessions that do not publish any more are not looked at on every tick.

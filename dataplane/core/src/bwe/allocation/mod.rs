@@ -42,8 +42,9 @@ pub struct Wish {
 /// What a leg carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LegKind {
-    /// Served always.
-    Audio,
+    /// Served always, and before all others: audio, and video that keeps to one layer whatever the
+    /// bandwidth.
+    Always,
     /// Served before cameras.
     Screen,
     /// Served last.
@@ -123,7 +124,7 @@ pub fn demand(shares: &[Share]) -> u64 {
         if share.wish.paused { 0 } else { best }
     };
     let all: u64 = shares.iter().map(best).sum();
-    all / (100 - RESERVE_PERCENT) * 100
+    all.saturating_mul(DEMAND_PERCENT) / 100
 }
 
 /// Bits a second of all that is granted.
@@ -203,6 +204,11 @@ pub const LAYERS_PER_LEG_MAX: usize = 16;
 
 /// Of the estimate, kept for retransmissions and for layers that vary.
 const RESERVE_PERCENT: u64 = 3;
+
+/// An estimate of this part of the best layers' rates grants them all: with the headroom, the
+/// reserve, and something for rates that vary from second to second.
+const DEMAND_PERCENT: u64 = 130;
+const _: () = assert!(DEMAND_PERCENT * (100 - RESERVE_PERCENT) > 100 * (100 + HEADROOM_PERCENT));
 
 /// What is granted may exceed the estimate by so much (`kDefaultBackoffFactor` is 0.85), and for so
 /// long.

@@ -75,7 +75,7 @@ impl Share {
     }
 
     pub(super) fn is_video(&self) -> bool {
-        self.wish.kind != LegKind::Audio
+        self.wish.kind != LegKind::Always
     }
 
     /// Whether the publisher sends none of its layers; when it does again, that is nothing to wait

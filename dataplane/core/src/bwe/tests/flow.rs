@@ -288,7 +288,7 @@ fn shares(video: &Video) -> [Share; 2] {
         })
     };
     [
-        share(LegKind::Audio, &[AUDIO_RATE]),
+        share(LegKind::Always, &[AUDIO_RATE]),
         share(LegKind::Camera, rates),
     ]
 }

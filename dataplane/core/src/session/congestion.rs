@@ -1,0 +1,386 @@
+//! Congestion control towards the client of one session: what its path carries, how that is shared
+//! out over the legs, and which packets wait. The parts are those of [`crate::bwe`].
+
+use core::time::Duration;
+
+use shared::counters::DropReason;
+
+use crate::bwe::allocation::{self, Share};
+use crate::bwe::{Admission, Batch, ESTIMATE_MAX, ESTIMATE_START, Estimator, Pacer};
+use crate::bwe::{ProbePacket, Released, Snapshot};
+use crate::egress::Ladder;
+use crate::rtcp::TransportFeedback;
+use crate::shard::LegKey;
+use crate::time::Timestamp;
+
+/// A packet that waits for its turn: it has no number of ours yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    pub(crate) leg: LegKey,
+    pub(crate) layer: u8,
+    pub(crate) sequence_number: u64,
+}
+
+/// A leg in the allocation.
+#[derive(Debug)]
+pub(crate) struct LegState {
+    pub(crate) leg: LegKey,
+    /// The layers that the share's places stand for; empty for one that keeps to its layer.
+    pub(crate) ladder: Ladder,
+}
+
+/// Congestion control towards one client. Made with the first video leg whose packets carry
+/// transport-wide sequence numbers.
+///
+/// Memory: 16 KiB of the estimator, some 400 bytes for each leg, and 8 KiB of the pacer once a
+/// packet has had to wait.
+#[derive(Debug)]
+pub(crate) struct Congestion {
+    estimator: Estimator,
+    pacer: Pacer<Waiting>,
+    legs: Vec<LegState>,
+    /// In the order of `legs`.
+    shares: Vec<Share>,
+    repeats: RepeatBudget,
+    /// The first packet with a number left.
+    sent_since: Option<Timestamp>,
+    /// The first feedback came.
+    heard_since: Option<Timestamp>,
+    /// The estimate by which was allocated last.
+    allocated: u64,
+    /// Whether the shard looks at it between ticks.
+    pub(crate) is_listed: bool,
+    /// How many probes were sent: which packet is repeated next.
+    probes: u64,
+}
+
+impl Congestion {
+    /// Nothing sent yet.
+    pub(crate) fn new(now: Timestamp) -> Self {
+        Self {
+            estimator: Estimator::new(now, ESTIMATE_START),
+            pacer: Pacer::new(now),
+            legs: Vec::new(),
+            shares: Vec::new(),
+            repeats: RepeatBudget::new(now),
+            sent_since: None,
+            heard_since: None,
+            allocated: 0,
+            is_listed: false,
+            probes: 0,
+        }
+    }
+
+    /// A leg begins, or begins anew with another source.
+    pub(crate) fn add_leg(&mut self, leg: LegKey, share: Share) {
+        self.remove_leg(leg);
+        self.legs.push(LegState {
+            leg,
+            ladder: Ladder::default(),
+        });
+        self.shares.push(share);
+    }
+
+    /// A leg ends.
+    pub(crate) fn remove_leg(&mut self, leg: LegKey) {
+        self.forget(leg);
+        if let Some(place) = self.legs.iter().position(|state| state.leg == leg) {
+            self.legs.remove(place);
+            self.shares.remove(place);
+        }
+    }
+
+    /// Every leg with its share.
+    pub(crate) fn legs_mut(&mut self) -> impl Iterator<Item = (&mut LegState, &mut Share)> {
+        self.legs.iter_mut().zip(&mut self.shares)
+    }
+
+    /// The share of a leg.
+    pub(crate) fn share(&self, leg: LegKey) -> Option<(&LegState, &Share)> {
+        let mut legs = self.legs.iter().zip(&self.shares);
+        legs.find(|(state, _)| state.leg == leg)
+    }
+
+    /// Shares out what the path carries, by the wishes that stand in the shares.
+    pub(crate) fn allocate(&mut self, now: Timestamp) {
+        let budget = self.budget(now);
+        self.allocated = budget;
+        allocation::allocate(now, budget, &mut self.shares);
+        self.estimator.set_demand(allocation::demand(&self.shares));
+        self.set_pace(now, budget);
+    }
+
+    /// Whether less comes through than was shared out last, so that it must be shared out anew.
+    pub(crate) fn is_exceeded(&self, now: Timestamp) -> bool {
+        let budget = self.budget(now);
+        budget < self.allocated && budget < allocation::granted(&self.shares)
+    }
+
+    /// Whether a packet may leave now, wait, or must be dropped.
+    pub(crate) fn admit(&mut self, now: Timestamp, packet: Waiting, bytes: usize) -> Admission {
+        let bytes = u16::try_from(bytes).unwrap_or(u16::MAX);
+        self.pacer.admit(now, bytes, packet)
+    }
+
+    /// What has waited and may leave now, or must be dropped. To be asked again after each.
+    pub(crate) fn release(&mut self, now: Timestamp) -> Option<Released<Waiting>> {
+        self.pacer.poll(now)
+    }
+
+    /// Drops what waits of a leg.
+    pub(crate) fn forget(&mut self, leg: LegKey) {
+        self.pacer.retain(|waiting| waiting.leg != leg);
+    }
+
+    /// Drops what waits and is not wanted any more.
+    pub(crate) fn retain(&mut self, is_wanted: impl FnMut(&Waiting) -> bool) {
+        self.pacer.retain(is_wanted);
+    }
+
+    /// The transport-wide sequence number of the next packet.
+    pub(crate) fn next_number(&self) -> u16 {
+        self.estimator.next_number()
+    }
+
+    /// A packet of so many bytes has left, with the next number or without.
+    pub(crate) fn sent(&mut self, now: Timestamp, number: Option<u16>, bytes: usize) {
+        if number.is_some() {
+            self.sent_since.get_or_insert(now);
+            self.estimator.handle_sent(now, bytes);
+        } else {
+            self.estimator.handle_sent_untracked(bytes);
+        }
+    }
+
+    /// Like [`Self::sent`], for a packet that the pacer was not asked about.
+    pub(crate) fn sent_unpaced(&mut self, now: Timestamp, number: Option<u16>, bytes: usize) {
+        self.sent(now, number, bytes);
+        let bytes = u16::try_from(bytes).unwrap_or(u16::MAX);
+        self.pacer.handle_unpaced(now, bytes);
+    }
+
+    /// A packet of so many bytes is asked for again.
+    ///
+    /// # Errors
+    /// [`DropReason::RetransmissionBudget`] if repeats have had their part of the path.
+    pub(crate) fn spend_repeat(&mut self, now: Timestamp, bytes: usize) -> Result<(), DropReason> {
+        let budget = self.budget(now);
+        self.repeats.spend(now, budget, bytes)
+    }
+
+    /// The client tells when packets came.
+    pub(crate) fn handle_feedback(
+        &mut self,
+        now: Timestamp,
+        feedback: &TransportFeedback<'_>,
+        batch: &mut Batch,
+    ) {
+        self.heard_since.get_or_insert(now);
+        self.estimator.handle_feedback(now, feedback, batch);
+        self.set_pace(now, self.budget(now));
+    }
+
+    /// The client gives a ceiling, in bits a second.
+    pub(crate) fn handle_remb(&mut self, now: Timestamp, bit_rate: u64) {
+        self.estimator.handle_remb(now, bit_rate);
+    }
+
+    /// What reports say of the round trip.
+    pub(crate) fn handle_round_trip(&mut self, round_trip: Duration) {
+        self.estimator.handle_round_trip(round_trip);
+    }
+
+    /// Time has passed.
+    pub(crate) fn poll(&mut self, now: Timestamp) {
+        self.estimator.poll(now);
+        self.set_pace(now, self.budget(now));
+    }
+
+    /// A packet that is to be sent now to learn whether more comes through. To be asked again after
+    /// each.
+    pub(crate) fn wanted_probe(&self, now: Timestamp) -> Option<ProbePacket> {
+        self.estimator.wanted_probe(now)
+    }
+
+    /// Counts probes: which one the next is.
+    pub(crate) fn next_probe(&mut self) -> u64 {
+        self.probes += 1;
+        self.probes
+    }
+
+    /// When a packet that waits may leave, or a probe is due; none if there is neither.
+    pub(crate) fn next_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let (release, probe) = (self.pacer.next_at(now), self.estimator.next_at(now));
+        match (release, probe) {
+            (Some(release), Some(probe)) => Some(release.min(probe)),
+            (release, probe) => release.or(probe),
+        }
+    }
+
+    /// What is known of the path; none before the client has told anything.
+    pub(crate) fn snapshot(&self) -> Option<Snapshot> {
+        self.heard_since.map(|_| self.estimator.snapshot())
+    }
+
+    /// Bits a second that may be shared out.
+    ///
+    /// An estimate begins low, and until the first feedbacks it is a guess: nobody is refused a
+    /// picture for that. A client that never says when packets came, though it agreed to, cannot be
+    /// estimated, and gets all that it wants.
+    fn budget(&self, now: Timestamp) -> u64 {
+        let estimate = self.estimator.estimate();
+        match (self.sent_since, self.heard_since) {
+            (Some(sent), None) if now.since(sent) >= DEAF_AFTER => ESTIMATE_MAX,
+            (_, Some(heard)) if now.since(heard) >= PROVEN_AFTER => estimate,
+            _ if self.estimator.is_congested(now) => estimate,
+            _ => estimate.max(self.lowest() * 5 / 4),
+        }
+    }
+
+    /// Bits a second of all legs at their lowest.
+    fn lowest(&self) -> u64 {
+        let lowest = |share: &Share| {
+            let rates = share.wish().layers.iter();
+            rates.copied().find(|rate| *rate > 0).unwrap_or_default()
+        };
+        self.shares.iter().map(lowest).sum()
+    }
+
+    fn set_pace(&mut self, now: Timestamp, budget: u64) {
+        let congested = self.estimator.is_congested(now);
+        self.pacer.set_estimate(now, budget, congested);
+    }
+}
+
+/// What repeats may take of a path: a bucket that fills with a part of what the path carries.
+#[derive(Debug)]
+struct RepeatBudget {
+    bytes: u64,
+    filled_at: Timestamp,
+}
+
+impl RepeatBudget {
+    fn new(now: Timestamp) -> Self {
+        Self {
+            bytes: REPEAT_BYTES_MIN,
+            filled_at: now,
+        }
+    }
+
+    fn spend(&mut self, now: Timestamp, bit_rate: u64, bytes: usize) -> Result<(), DropReason> {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let elapsed = u64::try_from(now.since(self.filled_at).as_micros()).unwrap_or(u64::MAX);
+        let per_second = bit_rate / 8 / 100 * REPEAT_PERCENT;
+        let filled = per_second.saturating_mul(elapsed.min(1_000_000)) / 1_000_000;
+        // So short a time fills in no whole byte; it is not lost.
+        if filled > 0 {
+            self.filled_at = now;
+            self.bytes = (self.bytes + filled).min(per_second.max(REPEAT_BYTES_MIN));
+        }
+        let left = self.bytes.checked_sub(bytes);
+        self.bytes = left.ok_or(DropReason::RetransmissionBudget)?;
+        Ok(())
+    }
+}
+
+/// A client that has not told of any packet for so long will not.
+const DEAF_AFTER: Duration = Duration::from_secs(2);
+
+/// So long after the first feedback the first probes have told what the path carries.
+const PROVEN_AFTER: Duration = Duration::from_secs(2);
+
+/// Of what the path carries, for packets that are asked for again.
+const REPEAT_PERCENT: u64 = 20;
+
+/// A frame can be repeated on any path.
+const REPEAT_BYTES_MIN: u64 = 12_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bwe::allocation::{LegKind, Wish};
+    use crate::ingress::testing::ms;
+
+    fn wish(rates: &[u64]) -> Wish {
+        Wish {
+            kind: LegKind::Camera,
+            priority: 0,
+            layers: rates.iter().copied().collect(),
+            asked_for_less: false,
+            paused: false,
+        }
+    }
+
+    fn with_leg(rates: &[u64]) -> Congestion {
+        let mut congestion = Congestion::new(ms(0));
+        congestion.add_leg(LegKey::default(), Share::new(wish(rates)));
+        congestion
+    }
+
+    fn granted(congestion: &Congestion) -> Option<u8> {
+        let (_, share) = congestion.share(LegKey::default()).unwrap();
+        share.grant().layer
+    }
+
+    #[test]
+    fn before_the_first_feedback_nobody_is_refused_a_picture() {
+        let mut congestion = with_leg(&[3_000_000]);
+        congestion.allocate(ms(0));
+        assert_eq!(granted(&congestion), Some(0));
+    }
+
+    #[test]
+    fn before_the_first_feedback_the_better_layers_wait() {
+        let mut congestion = with_leg(&[100_000, 3_000_000]);
+        congestion.allocate(ms(0));
+        assert_eq!(granted(&congestion), Some(0));
+    }
+
+    #[test]
+    fn who_never_tells_of_a_packet_gets_what_it_wants() {
+        let mut congestion = with_leg(&[100_000, 3_000_000]);
+        for tick in 0..300 {
+            congestion.sent(ms(tick * 20), Some(0), 1000);
+            congestion.poll(ms(tick * 20));
+            congestion.allocate(ms(tick * 20));
+        }
+        assert_eq!(granted(&congestion), Some(1));
+    }
+
+    #[test]
+    fn repeats_take_a_fifth_of_the_path() {
+        let mut budget = RepeatBudget::new(ms(0));
+        let mut repeated = 0;
+        for millis in 0..10_000 {
+            for _ in 0..10 {
+                repeated += usize::from(budget.spend(ms(millis), 8_000_000, 1_000).is_ok());
+            }
+        }
+        // 200 packets of 1,000 bytes a second.
+        assert!((2_000..2_050).contains(&repeated), "{repeated}");
+    }
+
+    #[test]
+    fn a_frame_can_be_repeated_on_the_slowest_path() {
+        let mut budget = RepeatBudget::new(ms(0));
+        let repeated = (0..20).filter(|_| budget.spend(ms(1), 5_000, 1_000).is_ok());
+        assert_eq!(repeated.count(), 12);
+    }
+
+    #[test]
+    fn what_waits_of_a_leg_goes_with_it() {
+        let mut congestion = with_leg(&[100_000]);
+        let packet = |sequence_number| Waiting {
+            leg: LegKey::default(),
+            layer: 0,
+            sequence_number,
+        };
+        for number in 0..200 {
+            congestion.admit(ms(0), packet(number), 1_200);
+        }
+        assert!(congestion.next_at(ms(0)).is_some());
+        congestion.remove_leg(LegKey::default());
+        assert!(congestion.share(LegKey::default()).is_none());
+        assert_eq!(congestion.release(ms(400)), None);
+    }
+}

@@ -1,0 +1,376 @@
+//! What the paths to subscribers carry, and what follows from it: which layers their legs get, which
+//! packets wait, what is sent to learn more.
+
+use core::time::Duration;
+
+use shared::counters::{Counter, DropReason};
+use shared::protocol::MediaKind;
+
+use super::Shard;
+use super::fan_out::{Pace, Packet, Way};
+use super::sessions::SessionKey;
+use super::tracks::{LegKey, Tracks, Wish as KeyframeWish};
+use crate::bwe::allocation::{LegKind, Reason, Share, Wish};
+use crate::bwe::{ProbePacket, Released};
+use crate::egress::{Allowance, Ladder};
+use crate::outbox::Outbox;
+use crate::rtcp::TransportFeedback;
+use crate::session::congestion::{Congestion, LegState, Waiting};
+use crate::time::Timestamp;
+
+/// The sessions that have something waiting, or a probe under way: they are looked at between ticks.
+#[derive(Debug, Default)]
+pub(super) struct Pacing {
+    sessions: Vec<SessionKey>,
+    next: Option<Timestamp>,
+}
+
+impl Pacing {
+    /// Looks at a session between ticks, if there is anything to look for.
+    pub(super) fn add(&mut self, now: Timestamp, key: SessionKey, congestion: &mut Congestion) {
+        if congestion.is_listed {
+            return;
+        }
+        if let Some(at) = congestion.next_at(now) {
+            congestion.is_listed = true;
+            self.sessions.push(key);
+            self.next = Some(self.next.map_or(at, |next| next.min(at)));
+        }
+    }
+
+    /// When to look next.
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        self.next
+    }
+}
+
+impl Shard {
+    /// A leg begins, or is fed from another publication: it takes part in what the path carries.
+    pub(super) fn add_to_congestion(&mut self, now: Timestamp, key: SessionKey, leg: LegKey) {
+        let (Some(session), Some(entry)) = (self.sessions.get_mut(key), self.tracks.leg(leg))
+        else {
+            return;
+        };
+        let is_measured = entry.leg.kind() == MediaKind::Video && entry.leg.number_id().is_some();
+        if session.congestion.is_none() && is_measured {
+            let mut congestion = Congestion::new(now);
+            // Those that came before, none of which could be measured.
+            for (_, other) in &session.legs {
+                congestion.add_leg(*other, Share::new(nothing()));
+            }
+            session.congestion = Some(Box::new(congestion));
+            self.ticker.add_congested(key);
+        }
+        if let Some(congestion) = &mut session.congestion {
+            congestion.add_leg(leg, Share::new(nothing()));
+        }
+    }
+
+    /// Shares out what the path to a client carries, and lets its legs have what follows from it.
+    pub(super) fn allocate(&mut self, now: Timestamp, key: SessionKey, out: &mut impl Outbox) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let Some(congestion) = session.congestion.as_deref_mut() else {
+            return;
+        };
+        for (state, share) in congestion.legs_mut() {
+            share.set_wish(wish(now, &self.tracks, state));
+        }
+        congestion.allocate(now);
+        let mut keyframes = core::mem::take(&mut self.keyframe_wishes);
+        let mut interrupted = None;
+        for (state, share) in congestion.legs_mut() {
+            let Some((entry, track)) = self.tracks.leg_and_track(state.leg) else {
+                continue;
+            };
+            let Some(allowance) = allowance(state, share) else {
+                continue;
+            };
+            entry.leg.set_allowance(allowance);
+            entry.leg.select(now, &track.publication);
+            if allowance == Allowance::Nothing {
+                interrupted = Some(state.leg);
+            }
+            if let (Some(track), Some(layer)) = (entry.track, entry.leg.wants_keyframe()) {
+                keyframes.push((track, layer));
+            }
+        }
+        if interrupted.is_some() {
+            let tracks = &self.tracks;
+            congestion.retain(|waiting| {
+                let entry = tracks.leg(waiting.leg);
+                entry.is_some_and(|entry| entry.leg.target().is_some())
+            });
+        }
+        self.pacing.add(now, key, congestion);
+        self.need_keyframes(now, &mut keyframes, out);
+        self.keyframe_wishes = keyframes;
+    }
+
+    /// A client tells when packets came.
+    pub(super) fn take_transport_feedback(
+        &mut self,
+        now: Timestamp,
+        key: SessionKey,
+        feedback: &TransportFeedback<'_>,
+        out: &mut impl Outbox,
+    ) {
+        self.counters.increment(Counter::TransportFeedbackReceived);
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let Some(congestion) = session.congestion.as_deref_mut() else {
+            return;
+        };
+        congestion.handle_feedback(now, feedback, &mut self.feedback_batch);
+        let is_exceeded = congestion.is_exceeded(now);
+        self.pacing.add(now, key, congestion);
+        if is_exceeded {
+            self.allocate(now, key, out);
+        }
+    }
+
+    /// Congestion control of a session, if it has any.
+    pub(super) fn congestion(&mut self, key: SessionKey) -> Option<&mut Congestion> {
+        self.sessions.get_mut(key)?.congestion.as_deref_mut()
+    }
+
+    /// On every tick, for the sessions of the ticker's list; `allocates` now and then. Returns
+    /// whether the session is still there.
+    pub(super) fn poll_congestion(
+        &mut self,
+        now: Timestamp,
+        key: SessionKey,
+        allocates: bool,
+        out: &mut impl Outbox,
+    ) -> bool {
+        let session = self.sessions.get_mut(key);
+        let Some(congestion) = session.and_then(|session| session.congestion.as_deref_mut()) else {
+            return false;
+        };
+        congestion.poll(now);
+        let is_exceeded = congestion.is_exceeded(now);
+        self.pacing.add(now, key, congestion);
+        if allocates || is_exceeded {
+            self.allocate(now, key, out);
+        }
+        true
+    }
+
+    /// Between ticks: lets go what has waited, and probes.
+    pub(super) fn pace(&mut self, now: Timestamp, out: &mut impl Outbox) {
+        if self.pacing.next.is_none_or(|next| next > now) {
+            return;
+        }
+        let mut sessions = core::mem::take(&mut self.pacing.sessions);
+        let mut next: Option<Timestamp> = None;
+        sessions.retain(|key| {
+            self.current = Some(*key);
+            self.release(now, *key, out);
+            self.send_probes(now, *key, out);
+            let Some(congestion) = self.congestion(*key) else {
+                return false;
+            };
+            let at = congestion.next_at(now);
+            congestion.is_listed = at.is_some();
+            if let Some(at) = at {
+                next = Some(next.map_or(at, |next| next.min(at)));
+            }
+            at.is_some()
+        });
+        self.pacing.sessions = sessions;
+        self.pacing.next = next.map(|next| next.max(now + PACE_MIN));
+        self.current = None;
+    }
+
+    fn release(&mut self, now: Timestamp, key: SessionKey, out: &mut impl Outbox) {
+        while let Some(released) = self.congestion(key).and_then(|c| c.release(now)) {
+            match released {
+                Released::Send(waiting) => self.send_waiting(now, key, waiting, out),
+                Released::Expired(waiting) => self.expire(now, key, waiting, out),
+            }
+        }
+    }
+
+    fn send_waiting(
+        &mut self,
+        now: Timestamp,
+        key: SessionKey,
+        waiting: Waiting,
+        out: &mut impl Outbox,
+    ) {
+        let Some((entry, track)) = self.tracks.leg_and_track(waiting.leg) else {
+            return;
+        };
+        let Some(packet) = Packet::find(track, waiting.layer, waiting.sequence_number) else {
+            self.counters.dropped(DropReason::PacerExpired);
+            return;
+        };
+        let session = self.sessions.get_mut(key);
+        let way = session.and_then(|session| Way::to(session, &mut self.counters, out));
+        if let Some(mut way) = way {
+            way.send(now, entry, &packet, Pace::Paced);
+        }
+    }
+
+    /// A packet has waited too long. What follows it is of no use before the next key frame.
+    fn expire(&mut self, now: Timestamp, key: SessionKey, waiting: Waiting, out: &mut impl Outbox) {
+        self.counters.dropped(DropReason::PacerExpired);
+        if let Some(congestion) = self.congestion(key) {
+            congestion.forget(waiting.leg);
+        }
+        let Some(entry) = self.tracks.leg_mut(waiting.leg) else {
+            return;
+        };
+        entry.leg.interrupt();
+        if let (Some(track), Some(layer)) = (entry.track, entry.leg.wants_keyframe()) {
+            self.need_keyframe(now, track, layer, out);
+        }
+    }
+
+    fn send_probes(&mut self, now: Timestamp, key: SessionKey, out: &mut impl Outbox) {
+        for _ in 0..PROBES_PER_TURN_MAX {
+            let Some(probe) = self.congestion(key).and_then(|c| c.wanted_probe(now)) else {
+                return;
+            };
+            if self.send_probe(now, key, probe, out).is_none() {
+                return;
+            }
+            self.counters.increment(Counter::ProbePacketsSent);
+        }
+    }
+
+    /// Sends a packet once more that left lately, or else padding. None if there is no stream of
+    /// retransmissions to send it in, or no way.
+    fn send_probe(
+        &mut self,
+        now: Timestamp,
+        key: SessionKey,
+        probe: ProbePacket,
+        out: &mut impl Outbox,
+    ) -> Option<()> {
+        let session = self.sessions.get_mut(key)?;
+        let count = session.congestion.as_deref_mut()?.next_probe();
+        let legs = session.legs.iter().map(|(_, leg)| *leg);
+        let tracks = &self.tracks;
+        let mut legs = legs.filter(|leg| {
+            let leg = tracks.leg(*leg).map(|entry| &entry.leg);
+            leg.is_some_and(|leg| leg.number_id().is_some() && leg.rtx_ssrc().is_some())
+        });
+        // One that is being sent has packets to repeat.
+        let first = legs.clone().next()?;
+        let leg = legs
+            .find(|leg| {
+                tracks
+                    .leg(*leg)
+                    .is_some_and(|entry| entry.leg.layer().is_some())
+            })
+            .unwrap_or(first);
+        let mut way = Way::to(session, &mut self.counters, out)?;
+        let repeated = self.tracks.leg_and_track(leg).and_then(|(entry, track)| {
+            let repeat = entry
+                .leg
+                .probe(&track.publication, count % PROBED_PACKETS)?;
+            let fits = repeat.packet.bytes.len() <= usize::from(probe.bytes);
+            fits.then(|| way.repeat(now, entry, &repeat))
+        });
+        let sent = match repeated {
+            Some(sent) => sent,
+            None => {
+                let entry = self.tracks.leg_mut(leg)?;
+                let rtx = entry.leg.padding()?;
+                let number = way.next_number(entry)?;
+                let padding = u8::try_from(probe.bytes).unwrap_or(u8::MAX).max(1);
+                way.send_written(now, Some(number), |slot| {
+                    entry.leg.write_padding(&rtx, number, padding, slot)
+                })
+            }
+        };
+        (sent > 0).then_some(())
+    }
+
+    /// Asks for all key frames of a list, and empties it.
+    pub(super) fn need_keyframes(
+        &mut self,
+        now: Timestamp,
+        wishes: &mut Vec<KeyframeWish>,
+        out: &mut impl Outbox,
+    ) {
+        for (publication, layer) in wishes.drain(..) {
+            self.need_keyframe(now, publication, layer, out);
+        }
+    }
+}
+
+/// What a leg wants, by how its source is received now.
+fn wish(now: Timestamp, tracks: &Tracks, state: &mut LegState) -> Wish {
+    let Some(entry) = tracks.leg(state.leg) else {
+        return nothing();
+    };
+    let Some(track) = entry.track.and_then(|track| tracks.get(track)) else {
+        return nothing();
+    };
+    let publication = &track.publication;
+    let ladder = match publication.kind() {
+        MediaKind::Audio => None,
+        MediaKind::Video => entry.leg.ladder(now, publication, &state.ladder),
+    };
+    let Some(ladder) = ladder else {
+        state.ladder = Ladder::default();
+        let layer = entry
+            .leg
+            .target()
+            .and_then(|layer| publication.layer(layer));
+        let received = layer.filter(|layer| layer.receiving(now));
+        return Wish {
+            kind: LegKind::Always,
+            layers: received.iter().map(|layer| layer.bit_rate(now)).collect(),
+            ..nothing()
+        };
+    };
+    let wish = Wish {
+        kind: LegKind::Camera,
+        priority: 0,
+        layers: ladder.rates.iter().copied().collect(),
+        asked_for_less: ladder.asked_for_less,
+        paused: false,
+    };
+    state.ladder = ladder;
+    wish
+}
+
+/// The wish of a leg that has no source.
+fn nothing() -> Wish {
+    Wish {
+        kind: LegKind::Camera,
+        priority: 0,
+        layers: [].into_iter().collect(),
+        asked_for_less: false,
+        paused: false,
+    }
+}
+
+/// What follows from a leg's share; none if it stays as it is, since its source is silent.
+fn allowance(state: &LegState, share: &Share) -> Option<Allowance> {
+    let grant = share.grant();
+    match (share.wish().kind, grant.layer) {
+        (LegKind::Always, _) => Some(Allowance::Unlimited),
+        (LegKind::Screen | LegKind::Camera, Some(place)) => {
+            let layer = state.ladder.layers.get(usize::from(place))?;
+            Some(Allowance::Layer(*layer))
+        }
+        (LegKind::Screen | LegKind::Camera, None) => {
+            (grant.reason != Reason::PublisherNotSending).then_some(Allowance::Nothing)
+        }
+    }
+}
+
+/// Sessions between ticks are looked at no more often than this.
+const PACE_MIN: Duration = Duration::from_millis(1);
+
+/// Probe packets that one session sends at once.
+const PROBES_PER_TURN_MAX: usize = 64;
+
+/// Packets that probes repeat, the newest ones, in turn.
+const PROBED_PACKETS: u64 = 16;
