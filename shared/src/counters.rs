@@ -114,6 +114,16 @@ words! {
         Mirrors = "mirrors",
         /// Tracks subscribed on this shard.
         Subscriptions = "subscriptions",
+        /// Subscribed tracks that get the best layer.
+        SubscriptionsBest = "subscriptions_best",
+        /// Subscribed tracks whose better layers do not fit the estimate.
+        SubscriptionsBandwidth = "subscriptions_short_of_bandwidth",
+        /// Subscribed tracks whose publisher sends no better layer, or nothing.
+        SubscriptionsNotSending = "subscriptions_publisher_not_sending",
+        /// Subscribed tracks that get all that was asked for, and there is more.
+        SubscriptionsAsked = "subscriptions_asked_for_less",
+        /// Subscribed tracks that nothing is asked of.
+        SubscriptionsPaused = "subscriptions_paused",
     }
 }
 
@@ -201,6 +211,8 @@ words! {
         Residence = "residence_seconds",
         /// Datagrams that left in one message to the kernel.
         SendRunSegments = "send_run_segments",
+        /// Round trips to subscribers, by their reports.
+        RoundTrip = "round_trip_seconds",
     }
 }
 

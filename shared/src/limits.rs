@@ -4,7 +4,7 @@
 pub const RECORD_BYTES_MAX: usize = 64 * 1024 - 64;
 
 /// Bytes of the control plane's negotiation model, kept by the data plane beside each session.
-/// What else stands in a record beside a model is 27 KiB at the most (a test in `wire` proves it).
+/// What else stands in a record beside a model is 27 KiB at the most (tests in `wire` prove it).
 pub const MODEL_BYTES_MAX: usize = 36 * 1024;
 
 /// Changes in one transaction.

@@ -12,6 +12,13 @@ use serde::{Deserialize, Serialize};
 use crate::id::{PublicationId, SessionId};
 use crate::limits::MID_BYTES_MAX;
 
+mod statistics;
+
+pub use statistics::{
+    EstimateReport, LayerPlace, LayerReason, LayerReport, PublicationReport, SessionStatistics,
+    SubscriptionReport,
+};
+
 /// An `a=mid` value (RFC 8843 §15.2).
 pub type Mid = ArrayString<MID_BYTES_MAX>;
 /// An `a=rid` value (RFC 8851 §4).
@@ -49,8 +56,13 @@ pub enum Command {
         /// The last id of the page before, if this is not the first page.
         after: Option<SessionId>,
     },
-    /// Tells all about one session, its model included.
+    /// Tells what a control plane needs to go on with one session, its model included.
     InspectSession {
+        /// Which.
+        session: SessionId,
+    },
+    /// Tells how well the media of one session flows.
+    MeasureSession {
         /// Which.
         session: SessionId,
     },
@@ -85,6 +97,8 @@ pub enum Reply {
     },
     /// To `InspectSession`.
     Session(Box<SessionReport>),
+    /// To `MeasureSession`.
+    Statistics(Box<SessionStatistics>),
 }
 
 /// Why a command was refused. Nothing was changed.
@@ -459,8 +473,6 @@ pub struct SessionReport {
     pub state: TransportState,
     /// In ascending order of their numbers.
     pub publications: Vec<PublicationReport>,
-    /// In ascending order of their numbers.
-    pub subscriptions: Vec<SubscriptionReport>,
     /// What the last transaction stored.
     pub model: Vec<u8>,
 }
@@ -477,51 +489,6 @@ pub enum TransportState {
     Disconnected,
     /// DTLS failed (say, a wrong certificate); the session is of no use any more.
     Failed,
-}
-
-/// How things stand with one publication.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PublicationReport {
-    /// [`PublishParameters::number`].
-    pub number: u32,
-    /// Whether a packet came lately.
-    pub receiving: bool,
-    /// In the order of [`PublishParameters::layers`].
-    pub layers: Vec<LayerReport>,
-}
-
-/// How things stand with one layer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LayerReport {
-    /// Of the encoding, in simulcast.
-    pub rid: Option<Rid>,
-    /// Whether a packet came lately.
-    pub receiving: bool,
-    /// Since the publication began, retransmissions included.
-    pub packets: u64,
-    /// RTP bytes, headers included.
-    pub bytes: u64,
-    /// Packets that never came.
-    pub packets_lost: u64,
-}
-
-/// How things stand with one subscription.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SubscriptionReport {
-    /// [`SubscribeParameters::number`].
-    pub number: u32,
-    /// The publication exists and a packet was forwarded lately.
-    pub sending: bool,
-    /// The rid being forwarded, in simulcast.
-    pub rid: Option<Rid>,
-    /// Since the subscription began, retransmissions left out.
-    pub packets: u64,
-    /// RTP bytes, headers included.
-    pub bytes: u64,
-    /// The last fraction that the receiver reported, in 1/256 (RFC 3550 §6.4.1).
-    pub fraction_lost: u8,
-    /// Round trip, microseconds; 0 while not known.
-    pub round_trip_us: u32,
 }
 
 /// What the data plane says of its own accord.

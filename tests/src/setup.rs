@@ -8,7 +8,8 @@ use shared::id::{PublicationId, SessionId, ShardIndex, SubscriptionId};
 use shared::protocol::{
     Change, Codec, CodecMapping, Command, CommandError, Extension, ExtensionMapping, Fingerprint,
     HashAlgorithm, LayerParameters, LayerSelection, MediaKind, Mid, Ordering, PublishParameters,
-    PublishedCodec, RemoteTransport, Reply, Rid, SessionReport, SubscribeParameters,
+    PublishedCodec, RemoteTransport, Reply, Rid, SessionReport, SessionStatistics,
+    SubscribeParameters,
 };
 
 use crate::checker::{Completeness, LegSummary, TagPlace, check_leg, check_lip_sync};
@@ -178,8 +179,23 @@ impl World {
         let command = Command::InspectSession { session };
         match self.command(session.shard().as_usize(), &command)? {
             Reply::Session(report) => Ok(*report),
-            other @ (Reply::Done | Reply::Sessions { .. }) => {
+            other @ (Reply::Done | Reply::Sessions { .. } | Reply::Statistics(_)) => {
                 panic!("InspectSession was answered with {other:?}")
+            }
+        }
+    }
+
+    /// How a client's media flows.
+    ///
+    /// # Errors
+    /// As the shard answers.
+    pub fn measure(&mut self, client: usize) -> Result<SessionStatistics, CommandError> {
+        let session = self.clients[client].session;
+        let command = Command::MeasureSession { session };
+        match self.command(session.shard().as_usize(), &command)? {
+            Reply::Statistics(statistics) => Ok(*statistics),
+            other @ (Reply::Done | Reply::Sessions { .. } | Reply::Session(_)) => {
+                panic!("MeasureSession was answered with {other:?}")
             }
         }
     }

@@ -12,7 +12,7 @@ use dataplane_core::outbox::DATAGRAM_BYTES_MAX;
 use dataplane_core::relay::RelayMessage;
 use dataplane_core::time::{NtpTime, Timestamp};
 use dataplane_core::{Outbox, Path, Shard, ShardConfig};
-use shared::counters::{Counter, DropReason, Gauge};
+use shared::counters::{Counter, DropReason, Gauge, Histogram};
 use shared::id::ShardIndex;
 use shared::protocol::{Command, CommandError, Event, Reply, TransportState};
 
@@ -266,6 +266,13 @@ impl World {
         let shard = &mut self.hosts[shard].shard;
         shard.refresh_gauges();
         shard.counters().gauge(gauge)
+    }
+
+    /// How many values a histogram of a shard has, and their sum.
+    pub fn distribution(&self, shard: usize, histogram: Histogram) -> (u64, u64) {
+        let counters = self.hosts[shard].shard.counters();
+        let recorded = counters.distribution(histogram);
+        (recorded.count(), recorded.sum)
     }
 
     /// How many shards there are.

@@ -64,9 +64,9 @@ fn subscribe(parameters: SubscribeParameters) -> Change {
 
 /// Every refusal must leave the session as it was.
 fn assert_refused(world: &mut World, client: usize, changes: Vec<Change>, expected: CommandError) {
-    let before = world.inspect(client);
+    let before = (world.inspect(client), world.measure(client));
     assert_eq!(world.execute(client, changes), Err(expected));
-    assert_eq!(world.inspect(client), before);
+    assert_eq!((world.inspect(client), world.measure(client)), before);
 }
 
 #[test]
@@ -288,45 +288,15 @@ fn sessions_are_listed_in_order_page_by_page() {
 fn a_report_says_how_things_stand() {
     let mut world = World::new(WorldOptions::new(4));
     let publisher = world.join(0, ClientOptions::default());
-    let subscriber = world.join(0, ClientOptions::default());
     assert_eq!(
         world.inspect(publisher).unwrap().state,
         TransportState::Connecting
     );
-    let video = world.publish(publisher, TrackSpec::simulcast());
-    let spec = SubscriptionSpec {
-        preferred_rid: Some("b"),
-        ..SubscriptionSpec::default()
-    };
-    world.subscribe(subscriber, video, spec);
+    world.publish(publisher, TrackSpec::simulcast());
     world.run_for_ms(4_000);
     let report = world.inspect(publisher).unwrap();
     assert_eq!(report.state, TransportState::Connected);
     assert!(report.publications[0].receiving);
-    let layers = &report.publications[0].layers;
-    assert!(
-        layers
-            .iter()
-            .all(|layer| layer.receiving && layer.packets_lost == 0),
-        "{layers:?}"
-    );
-    let report = world.inspect(subscriber).unwrap();
-    let leg = &report.subscriptions[0];
-    assert!(leg.sending);
-    assert_eq!(leg.rid.as_deref(), Some("b"));
-    let came = world.leg(subscriber, 0).received.len() as u64;
-    // What is on its way has been counted and has not come.
-    assert!(
-        (came..came + 10).contains(&leg.packets),
-        "{} and {came}",
-        leg.packets
-    );
-    // 20 ms each way, and up to 5 ms until a client looks at its clock.
-    assert!(
-        (40_000..50_000).contains(&leg.round_trip_us),
-        "{}",
-        leg.round_trip_us
-    );
     world.settle(Completeness::Complete);
     world.close_all();
 }

@@ -11,7 +11,7 @@ use shared::id::{SessionId, ShardIndex};
 use shared::limits::RECORD_BYTES_MAX;
 use shared::protocol::{
     Change, Command, CommandError, Event, Fingerprint, HashAlgorithm, Message, PublicationReport,
-    Reply, Response, SessionReport, TransportState,
+    Reply, Response, SessionReport, SessionStatistics, TransportState,
 };
 use shared::wire;
 
@@ -39,6 +39,35 @@ struct FakeSession {
     model: Vec<u8>,
     transport: TransportState,
     publications: Vec<u32>,
+}
+
+impl FakeSession {
+    fn new() -> Self {
+        Self {
+            model: Vec::new(),
+            transport: TransportState::Connecting,
+            publications: Vec::new(),
+        }
+    }
+
+    fn publication_reports(&self) -> Vec<PublicationReport> {
+        let report = |number: &u32| PublicationReport {
+            number: *number,
+            receiving: false,
+            layers: Vec::new(),
+        };
+        self.publications.iter().map(report).collect()
+    }
+
+    fn statistics(&self, session: SessionId) -> SessionStatistics {
+        SessionStatistics {
+            session,
+            state: self.transport,
+            estimate: None,
+            publications: self.publication_reports(),
+            subscriptions: Vec::new(),
+        }
+    }
 }
 
 /// A session id with a tail that is easy to read.
@@ -135,8 +164,7 @@ impl FakeDataPlane {
     pub(crate) fn insert(&self, session: SessionId, model: &[u8]) {
         let fake = FakeSession {
             model: model.to_vec(),
-            transport: TransportState::Connecting,
-            publications: Vec::new(),
+            ..FakeSession::new()
         };
         self.lock().sessions.insert(session, fake);
     }
@@ -253,18 +281,17 @@ impl State {
                     .sessions
                     .get(&session)
                     .ok_or(CommandError::UnknownSession)?;
-                let publications = fake.publications.iter().map(|number| PublicationReport {
-                    number: *number,
-                    receiving: false,
-                    layers: Vec::new(),
-                });
                 Ok(Reply::Session(Box::new(SessionReport {
                     session,
                     state: fake.transport,
-                    publications: publications.collect(),
-                    subscriptions: Vec::new(),
+                    publications: fake.publication_reports(),
                     model: fake.model.clone(),
                 })))
+            }
+            Command::MeasureSession { session } => {
+                let fake = self.sessions.get(&session);
+                fake.map(|fake| Reply::Statistics(Box::new(fake.statistics(session))))
+                    .ok_or(CommandError::UnknownSession)
             }
             Command::Execute {
                 session,
@@ -286,12 +313,7 @@ impl State {
         model: Option<Vec<u8>>,
     ) -> Result<(), CommandError> {
         if let Some(Change::Open(_)) = changes.first() {
-            let fake = FakeSession {
-                model: Vec::new(),
-                transport: TransportState::Connecting,
-                publications: Vec::new(),
-            };
-            self.sessions.insert(session, fake);
+            self.sessions.insert(session, FakeSession::new());
         }
         let fake = self
             .sessions

@@ -17,7 +17,9 @@ use rustix::time::{ClockId, clock_gettime};
 use shared::channel::{Attachment, RingError, ShardMemory, Welcome};
 use shared::counters::Counters;
 use shared::id::{SessionId, ShardIndex};
-use shared::protocol::{Command, CommandError, Event, Fingerprint, Reply, SessionReport};
+use shared::protocol::{
+    Command, CommandError, Event, Fingerprint, Reply, SessionReport, SessionStatistics,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use driver::{ChannelError, Driver, Outgoing};
@@ -221,9 +223,25 @@ impl Engine {
             .await
         {
             Ok(Reply::Session(report)) => Ok(Some(*report)),
-            Ok(Reply::Done | Reply::Sessions { .. }) => Err(EngineError::Mismatch),
+            Ok(Reply::Done | Reply::Sessions { .. } | Reply::Statistics(_)) => {
+                Err(EngineError::Mismatch)
+            }
             Err(EngineError::Refused(CommandError::UnknownSession)) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Asks how the media of one session flows.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub async fn measure(&self, session: SessionId) -> Result<SessionStatistics, EngineError> {
+        match self
+            .execute(session.shard(), Command::MeasureSession { session })
+            .await?
+        {
+            Reply::Statistics(statistics) => Ok(*statistics),
+            Reply::Done | Reply::Sessions { .. } | Reply::Session(_) => Err(EngineError::Mismatch),
         }
     }
 

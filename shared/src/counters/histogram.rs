@@ -37,7 +37,7 @@ impl Histogram {
     /// What its values are.
     pub const fn unit(self) -> Unit {
         match self {
-            Self::Residence => Unit::Nanoseconds,
+            Self::Residence | Self::RoundTrip => Unit::Nanoseconds,
             Self::SendRunSegments => Unit::Count,
         }
     }
@@ -79,6 +79,12 @@ impl Histogram {
                 doublings: 15,
             },
             Self::SendRunSegments => Scale::Linear { bounds: 16 },
+            // 1.05 ms to 4.3 s.
+            Self::RoundTrip => Scale::LogLinear {
+                smallest_log2: 20,
+                steps_log2: 1,
+                doublings: 12,
+            },
         }
     }
 }
@@ -202,6 +208,14 @@ mod tests {
     fn a_run_has_a_bucket_for_every_number_of_segments() {
         let bounds: Vec<u64> = Histogram::SendRunSegments.bounds().collect();
         assert_eq!(bounds, (1..=16).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn round_trips_are_told_apart_from_1_millisecond_to_4_seconds() {
+        let bounds: Vec<u64> = Histogram::RoundTrip.bounds().collect();
+        assert_eq!(bounds.len(), 25);
+        assert_eq!(bounds[..4], [1 << 20, 3 << 19, 1 << 21, 3 << 20]);
+        assert_eq!(bounds.last(), Some(&(1 << 32)));
     }
 
     #[test]

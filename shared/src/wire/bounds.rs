@@ -7,8 +7,8 @@ use crate::limits::{
 };
 use crate::protocol::{
     Change, CodecMapping, Command, Fingerprint, HashAlgorithm, IceCredentials, Message,
-    PublishParameters, RemoteTransport, Reply, Request, Response, SessionReport,
-    SubscribeParameters,
+    PublicationReport, PublishParameters, RemoteTransport, Reply, Request, Response, SessionReport,
+    SessionStatistics, SubscribeParameters,
 };
 
 type Checked = Result<(), WireError>;
@@ -17,6 +17,7 @@ pub(super) fn check_request(request: &Request) -> Checked {
     match &request.command {
         Command::ListSessions { .. }
         | Command::InspectSession { .. }
+        | Command::MeasureSession { .. }
         | Command::CloseSession { .. } => Ok(()),
         Command::Execute {
             session: _,
@@ -36,6 +37,10 @@ pub(super) fn check_message(message: &Message) -> Checked {
             id: _,
             result: Ok(Reply::Session(report)),
         }) => check_report(report),
+        Message::Response(Response {
+            id: _,
+            result: Ok(Reply::Statistics(statistics)),
+        }) => check_statistics(statistics),
         // A page of sessions has no bound but the record.
         Message::Response(_) | Message::Event(_) => Ok(()),
     }
@@ -133,19 +138,26 @@ fn check_extension_id(id: u8) -> Checked {
 }
 
 fn check_report(report: &SessionReport) -> Checked {
-    at_most(
-        PUBLICATIONS_PER_SESSION_MAX,
-        report.publications.len(),
-        "publications",
-    )?;
+    at_most(MODEL_BYTES_MAX, report.model.len(), "model")?;
+    check_publications(&report.publications)
+}
+
+fn check_statistics(statistics: &SessionStatistics) -> Checked {
     at_most(
         SUBSCRIPTIONS_PER_SESSION_MAX,
-        report.subscriptions.len(),
+        statistics.subscriptions.len(),
         "subscriptions",
     )?;
-    at_most(MODEL_BYTES_MAX, report.model.len(), "model")?;
-    report
-        .publications
+    check_publications(&statistics.publications)
+}
+
+fn check_publications(publications: &[PublicationReport]) -> Checked {
+    at_most(
+        PUBLICATIONS_PER_SESSION_MAX,
+        publications.len(),
+        "publications",
+    )?;
+    publications
         .iter()
         .try_for_each(|publication| at_most(LAYERS_MAX, publication.layers.len(), "layers"))
 }

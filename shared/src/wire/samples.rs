@@ -126,40 +126,82 @@ pub(super) fn execute(changes: Vec<Change>) -> Request {
     }
 }
 
-pub(super) fn report() -> SessionReport {
+pub(super) fn publication_report() -> PublicationReport {
     let layer = LayerReport {
         rid: Some(rid("h")),
         receiving: true,
+        bit_rate: 1_500_000,
         packets: u64::MAX,
         bytes: 1,
         packets_lost: 2,
+        jitter_us: 3,
+        nacks: 4,
+        keyframes: 5,
+        keyframe_requests: u32::MAX,
     };
-    let subscription = SubscriptionReport {
-        number: 2,
-        sending: true,
-        rid: None,
-        packets: 3,
-        bytes: 4,
-        fraction_lost: 255,
-        round_trip_us: u32::MAX,
-    };
+    PublicationReport {
+        number: 1,
+        receiving: true,
+        layers: vec![layer],
+    }
+}
+
+pub(super) fn report() -> SessionReport {
     SessionReport {
         session: session(1),
         state: TransportState::Connected,
-        publications: vec![PublicationReport {
-            number: 1,
-            receiving: true,
-            layers: vec![layer],
-        }],
-        subscriptions: vec![subscription],
+        publications: vec![publication_report()],
         model: vec![1, 2, 3],
     }
 }
 
-pub(super) fn reported(report: SessionReport) -> Message {
+pub(super) fn statistics() -> SessionStatistics {
+    let subscription = SubscriptionReport {
+        number: 2,
+        sending: true,
+        wanted: Some(LayerPlace {
+            rid: Some(rid("f")),
+            spatial: Some(2),
+            temporal: Some(0),
+        }),
+        current: None,
+        reason: LayerReason::Bandwidth,
+        awaits_keyframe: true,
+        bit_rate: 0,
+        packets: 3,
+        bytes: 4,
+        packets_lost: -5,
+        fraction_lost: 255,
+        round_trip_us: u32::MAX,
+        jitter_us: 6,
+        nacks: 7,
+        plis: 8,
+        firs: 9,
+        retransmitted: 10,
+        retransmissions_refused: 11,
+        packets_dropped: 12,
+    };
+    SessionStatistics {
+        session: session(1),
+        state: TransportState::Connected,
+        estimate: Some(EstimateReport {
+            bit_rate: 1_000_000,
+            delay_based: 1_200_000,
+            loss_based: u64::MAX,
+            round_trip_us: 40_000,
+            queue_delay_us: 3_000,
+            bytes_in_flight: 20_000,
+            application_limited: true,
+        }),
+        publications: vec![publication_report()],
+        subscriptions: vec![subscription],
+    }
+}
+
+pub(super) fn replied(reply: Reply) -> Message {
     Message::Response(Response {
         id: 1,
-        result: Ok(Reply::Session(Box::new(report))),
+        result: Ok(reply),
     })
 }
 
@@ -176,6 +218,9 @@ pub(super) fn requests() -> Vec<Request> {
             after: Some(session(1)),
         }),
         command(Command::InspectSession {
+            session: session(2),
+        }),
+        command(Command::MeasureSession {
             session: session(2),
         }),
         command(Command::CloseSession {
@@ -212,7 +257,8 @@ pub(super) fn messages() -> Vec<Message> {
             sessions: vec![session(1), session(2)],
             more: true,
         })),
-        reported(report()),
+        replied(Reply::Session(Box::new(report()))),
+        replied(Reply::Statistics(Box::new(statistics()))),
         Message::Event(Event::SessionChanged {
             session: session(1),
             state: TransportState::Failed,

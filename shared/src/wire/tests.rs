@@ -303,33 +303,32 @@ fn subscriptions_keep_to_their_bounds() {
 
 #[test]
 fn reports_keep_to_their_bounds() {
-    type Break = fn(&mut SessionReport);
-    let breaks: [(Break, &str); 4] = [
-        (|r| r.model = vec![0; MODEL_BYTES_MAX + 1], "model"),
-        (
-            |r| r.publications = vec![r.publications[0].clone(); PUBLICATIONS_PER_SESSION_MAX + 1],
-            "publications",
-        ),
-        (
-            |r| {
-                r.subscriptions =
-                    vec![r.subscriptions[0].clone(); SUBSCRIPTIONS_PER_SESSION_MAX + 1];
-            },
-            "subscriptions",
-        ),
-        (
-            |r| {
-                let layers = &mut r.publications[0].layers;
-                *layers = vec![layers[0].clone(); LAYERS_MAX + 1];
-            },
-            "layers",
-        ),
-    ];
-    for (change, what) in breaks {
-        let mut report = report();
-        change(&mut report);
-        assert_message_refused(&reported(report), what);
+    let many = vec![publication_report(); PUBLICATIONS_PER_SESSION_MAX + 1];
+    let mut layered = publication_report();
+    layered.layers = vec![layered.layers[0]; LAYERS_MAX + 1];
+    for (publications, what) in [(many, "publications"), (vec![layered], "layers")] {
+        let report = SessionReport {
+            publications: publications.clone(),
+            ..report()
+        };
+        assert_message_refused(&replied(Reply::Session(Box::new(report))), what);
+        let statistics = SessionStatistics {
+            publications,
+            ..statistics()
+        };
+        assert_message_refused(&replied(Reply::Statistics(Box::new(statistics))), what);
     }
+    let report = SessionReport {
+        model: vec![0; MODEL_BYTES_MAX + 1],
+        ..report()
+    };
+    assert_message_refused(&replied(Reply::Session(Box::new(report))), "model");
+    let mut statistics = statistics();
+    statistics.subscriptions = vec![statistics.subscriptions[0]; SUBSCRIPTIONS_PER_SESSION_MAX + 1];
+    assert_message_refused(
+        &replied(Reply::Statistics(Box::new(statistics))),
+        "subscriptions",
+    );
 }
 
 #[test]
@@ -416,37 +415,88 @@ proptest! {
     }
 }
 
-/// The data plane must be able to answer for every session that it let become what it is.
-#[test]
-fn the_largest_report_fits_a_record() {
-    let rid = Rid::from(&"r".repeat(MID_BYTES_MAX)).expect("as long as a rid may be");
+fn largest_publications() -> Vec<PublicationReport> {
     let layer = LayerReport {
-        rid: Some(rid),
+        rid: Some(largest_rid()),
         receiving: true,
+        bit_rate: u64::MAX,
         packets: u64::MAX,
         bytes: u64::MAX,
         packets_lost: u64::MAX,
+        jitter_us: u32::MAX,
+        nacks: u32::MAX,
+        keyframes: u32::MAX,
+        keyframe_requests: u32::MAX,
     };
     let publication = PublicationReport {
         number: u32::MAX,
         receiving: true,
         layers: vec![layer; LAYERS_MAX],
     };
-    let subscription = SubscriptionReport {
-        number: u32::MAX,
-        sending: true,
-        rid: Some(rid),
-        packets: u64::MAX,
-        bytes: u64::MAX,
-        fraction_lost: u8::MAX,
-        round_trip_us: u32::MAX,
-    };
+    vec![publication; PUBLICATIONS_PER_SESSION_MAX]
+}
+
+fn largest_rid() -> Rid {
+    Rid::from(&"r".repeat(MID_BYTES_MAX)).expect("as long as a rid may be")
+}
+
+/// The data plane must be able to answer for every session that it let become what it is.
+#[test]
+fn the_largest_report_fits_a_record() {
     let report = SessionReport {
-        publications: vec![publication; PUBLICATIONS_PER_SESSION_MAX],
-        subscriptions: vec![subscription; SUBSCRIPTIONS_PER_SESSION_MAX],
+        publications: largest_publications(),
         model: vec![u8::MAX; MODEL_BYTES_MAX],
         ..report()
     };
-    let written = encode_message(&reported(report), &mut buffer());
+    let written = encode_message(&replied(Reply::Session(Box::new(report))), &mut buffer());
+    assert!(written.is_ok(), "{written:?}");
+}
+
+/// As above.
+#[test]
+fn the_largest_statistics_fit_a_record() {
+    let place = LayerPlace {
+        rid: Some(largest_rid()),
+        spatial: Some(u8::MAX),
+        temporal: Some(u8::MAX),
+    };
+    let subscription = SubscriptionReport {
+        number: u32::MAX,
+        sending: true,
+        wanted: Some(place),
+        current: Some(place),
+        reason: LayerReason::Paused,
+        awaits_keyframe: true,
+        bit_rate: u64::MAX,
+        packets: u64::MAX,
+        bytes: u64::MAX,
+        packets_lost: i32::MIN,
+        fraction_lost: u8::MAX,
+        round_trip_us: u32::MAX,
+        jitter_us: u32::MAX,
+        nacks: u32::MAX,
+        plis: u32::MAX,
+        firs: u32::MAX,
+        retransmitted: u32::MAX,
+        retransmissions_refused: u32::MAX,
+        packets_dropped: u32::MAX,
+    };
+    let estimate = EstimateReport {
+        bit_rate: u64::MAX,
+        delay_based: u64::MAX,
+        loss_based: u64::MAX,
+        round_trip_us: u32::MAX,
+        queue_delay_us: u32::MAX,
+        bytes_in_flight: u64::MAX,
+        application_limited: true,
+    };
+    let statistics = SessionStatistics {
+        estimate: Some(estimate),
+        publications: largest_publications(),
+        subscriptions: vec![subscription; SUBSCRIPTIONS_PER_SESSION_MAX],
+        ..statistics()
+    };
+    let message = replied(Reply::Statistics(Box::new(statistics)));
+    let written = encode_message(&message, &mut buffer());
     assert!(written.is_ok(), "{written:?}");
 }

@@ -11,6 +11,7 @@ use super::report::LegReports;
 use super::rewriter::{Rewriter, Rewritten, Source};
 use super::rtx::Repeater;
 use super::selector::{LayerState, Selector};
+use super::statistics::LegStatistics;
 use crate::ingress::{CachedPacket, Publication};
 use crate::rtp::payload::vp8::Numbers;
 use crate::time::Timestamp;
@@ -20,9 +21,9 @@ use crate::time::Timestamp;
 pub(crate) struct Leg {
     // What every packet touches.
     pub(super) ssrc: u32,
-    target: Option<u8>,
+    pub(super) target: Option<u8>,
     /// The forwarded layer has become another stream, whose key frame is to come.
-    awaits_keyframe: bool,
+    pub(super) awaits_keyframe: bool,
     /// The source to start with, whose key frame has come and waits for its turn to leave.
     coming: Option<Source>,
     pub(super) clock_rate: u32,
@@ -37,7 +38,8 @@ pub(crate) struct Leg {
     // What only some do. It lies elsewhere, so that many legs' decisions fit the caches.
     pub(super) codecs: Box<ArrayVec<CodecMapping, CODECS_MAX>>,
     pub(super) repeater: Repeater,
-    selector: Selector,
+    pub(crate) statistics: Box<LegStatistics>,
+    pub(super) selector: Selector,
     allowance: Allowance,
     kind: MediaKind,
     source: PublicationId,
@@ -120,6 +122,7 @@ impl Leg {
                 parameters.rtx_ssrc,
                 first_index(start.rtx_sequence_number),
             ),
+            statistics: Box::default(),
             selector: Selector::new(parameters.selection),
             allowance: Allowance::default(),
             kind: parameters.kind,

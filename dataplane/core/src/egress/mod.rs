@@ -7,6 +7,7 @@ pub(crate) mod report;
 pub(crate) mod rewriter;
 pub(crate) mod rtx;
 pub(crate) mod selector;
+pub(crate) mod statistics;
 #[cfg(test)]
 mod tests;
 pub(crate) mod vp8;
@@ -15,4 +16,5 @@ mod write;
 pub(crate) use self::ladder::Ladder;
 pub(crate) use self::leg::{Allowance, Forwarded, Leg, Part, Start};
 pub(crate) use self::rtx::Repeat;
+pub(crate) use self::statistics::Feedback;
 pub(crate) use self::write::{PayloadSource, Written};

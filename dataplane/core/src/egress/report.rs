@@ -45,13 +45,20 @@ impl LegReports {
 impl Leg {
     /// Takes a report block about this leg: about its media, which is the leg's own figures, or
     /// about its retransmissions, which only tells the round trip. `now` is the server's NTP time.
-    pub(crate) fn handle_report_block(&mut self, now: NtpTime, block: &ReportBlock) {
+    /// Returns the round trip that the block tells.
+    pub(crate) fn handle_report_block(
+        &mut self,
+        now: NtpTime,
+        block: &ReportBlock,
+    ) -> Option<Duration> {
         if block.ssrc == self.ssrc {
             self.reports.fraction_lost = block.fraction_lost;
+            self.statistics.packets_lost = block.packets_lost;
+            self.statistics.jitter = block.jitter;
         }
-        if let Some(round_trip) = round_trip(now, block) {
-            self.reports.round_trip = Some(round_trip);
-        }
+        let round_trip = round_trip(now, block);
+        self.reports.round_trip = round_trip.or(self.reports.round_trip);
+        round_trip
     }
 
     /// The round trip to the subscriber, once it was measured.

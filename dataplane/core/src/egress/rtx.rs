@@ -47,6 +47,17 @@ impl Leg {
         publication: &'a Publication,
         sequence_number: u16,
     ) -> Result<Repeat<'a>, DropReason> {
+        let repeat = self.repeat(now, publication, sequence_number);
+        self.statistics.count_repeat(repeat.is_ok());
+        repeat
+    }
+
+    fn repeat<'a>(
+        &mut self,
+        now: Timestamp,
+        publication: &'a Publication,
+        sequence_number: u16,
+    ) -> Result<Repeat<'a>, DropReason> {
         let (source, number, index) = self
             .rewriter
             .reverse(sequence_number)

@@ -56,6 +56,11 @@ impl Selector {
         self.target
     }
 
+    /// The rid that the subscriber prefers.
+    pub(crate) fn preferred_rid(&self) -> Option<Rid> {
+        self.selection.preferred_rid
+    }
+
     /// Other wishes from now on; the next [`Self::select`] obeys them at once.
     pub(crate) fn set_selection(&mut self, selection: LayerSelection) {
         self.selection = selection;

@@ -41,6 +41,8 @@ pub(crate) struct KeyframeRequester {
     requests: u8,
     last_request_at: Option<Timestamp>,
     fir_sequence_number: u8,
+    /// Of all needs; stays when it is full.
+    total_requests: u32,
 }
 
 impl KeyframeRequester {
@@ -52,7 +54,13 @@ impl KeyframeRequester {
             requests: 0,
             last_request_at: None,
             fir_sequence_number: 0,
+            total_requests: 0,
         }
+    }
+
+    /// Requests that [`Self::poll`] has given out.
+    pub(crate) fn total_requests(&self) -> u32 {
+        self.total_requests
     }
 
     /// Someone needs a key frame. May be called as often as liked.
@@ -80,6 +88,7 @@ impl KeyframeRequester {
             self.fir_sequence_number = self.fir_sequence_number.wrapping_add(1);
         }
         self.requests += 1;
+        self.total_requests = self.total_requests.saturating_add(1);
         self.last_request_at = Some(now);
         if self.requests >= KEYFRAME_REQUESTS_MAX {
             self.needed = false;
@@ -175,6 +184,7 @@ mod tests {
             .filter(|&t| requester.poll(ms(t)).is_some())
             .count();
         assert_eq!(asked, usize::from(KEYFRAME_REQUESTS_MAX));
+        assert_eq!(requester.total_requests(), u32::from(KEYFRAME_REQUESTS_MAX));
         requester.need();
         assert_eq!(requester.poll(ms(100_000)), PLI);
     }

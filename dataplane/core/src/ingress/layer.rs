@@ -9,7 +9,7 @@ use super::Accepted;
 use super::cache::{CachedPacket, NewestPicture, PacketCache, PacketInfo};
 use super::keyframe::{KeyframeMethod, KeyframeRequester};
 use super::nack::{Gap, MissingPackets};
-use super::report::{ClockMapping, Reception};
+use super::report::{ClockMapping, Reception, duration_of};
 use crate::rtcp::ReportBlock;
 use crate::rtp::SequenceExtender;
 use crate::time::{NtpTime, Timestamp};
@@ -81,6 +81,9 @@ pub(crate) struct Layer {
     packets: u64,
     bytes: u64,
     packets_lost: u64,
+    /// Stays when it is full, like the next one.
+    nacks: u32,
+    keyframes_received: u32,
 }
 
 impl Layer {
@@ -108,6 +111,8 @@ impl Layer {
             packets: 0,
             bytes: 0,
             packets_lost: 0,
+            nacks: 0,
+            keyframes_received: 0,
         }
     }
 
@@ -157,6 +162,7 @@ impl Layer {
         self.follow(info.received_at, sequence_number);
         let keyframe = info.keyframe && self.kind == MediaKind::Video;
         if keyframe {
+            self.keyframes_received = self.keyframes_received.saturating_add(1);
             self.keyframes.arrived();
         }
         let recovered = origin == Origin::Retransmission;
@@ -211,6 +217,11 @@ impl Layer {
         self.rate.bit_rate(now)
     }
 
+    /// Bits a second when it was received last, headers included; zero if it never was.
+    pub(crate) fn last_bit_rate(&self) -> u64 {
+        self.rate.last_bit_rate()
+    }
+
     /// Packets that came, repairs included.
     pub(crate) fn packets(&self) -> u64 {
         self.packets
@@ -224,6 +235,27 @@ impl Layer {
     /// Packets that never came, not even as a repair.
     pub(crate) fn packets_lost(&self) -> u64 {
         self.packets_lost
+    }
+
+    /// Of arrival (RFC 3550 §6.4.1).
+    pub(crate) fn jitter(&self) -> Duration {
+        let ticks = self.reception.jitter();
+        duration_of(ticks, self.clock_rate.unwrap_or_default())
+    }
+
+    /// A NACK was sent to the publisher.
+    pub(crate) fn count_nack(&mut self) {
+        self.nacks = self.nacks.saturating_add(1);
+    }
+
+    /// NACKs sent to the publisher.
+    pub(crate) fn nacks(&self) -> u32 {
+        self.nacks
+    }
+
+    /// Key frames that came.
+    pub(crate) fn keyframes_received(&self) -> u32 {
+        self.keyframes_received
     }
 
     /// How RTP timestamps map to time, once the publisher has said so.
@@ -359,9 +391,13 @@ impl RateMeter {
     }
 
     fn bit_rate(self, now: Timestamp) -> u64 {
-        let meter = self.moved_to(now);
+        self.moved_to(now).last_bit_rate()
+    }
+
+    /// As it was when the last packet came.
+    fn last_bit_rate(self) -> u64 {
         // A source that has just begun is judged by what came so far.
-        meter.bytes_before.max(meter.bytes) * 8
+        self.bytes_before.max(self.bytes) * 8
     }
 
     fn moved_to(self, now: Timestamp) -> Self {

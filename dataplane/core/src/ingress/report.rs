@@ -80,6 +80,11 @@ impl Reception {
         }
     }
 
+    /// Of arrival, in ticks of the RTP clock (RFC 3550 §6.4.1).
+    pub(crate) fn jitter(&self) -> u32 {
+        self.jitter >> 4
+    }
+
     /// Takes a sender report of this SSRC; `ntp` as the publisher wrote it.
     pub(crate) fn sender_report(&mut self, now: Timestamp, ntp: NtpTime) {
         self.sender_report = Some(ReceivedSenderReport {
@@ -103,7 +108,7 @@ impl Reception {
             fraction_lost: fraction(expected_interval, received_interval),
             packets_lost: lost(expected, self.received),
             highest_sequence_number: cycles_from_zero(self.highest, base),
-            jitter: self.jitter >> 4,
+            jitter: self.jitter(),
             last_sender_report: sender_report.map_or(0, |report| report.compact),
             delay_since_last_sender_report: sender_report.map_or(0, |report| report.delay(now)),
         })
@@ -152,6 +157,12 @@ fn cycles_from_zero(highest: u64, base: u64) -> u32 {
 pub(crate) fn ticks_of(duration: Duration, clock_rate: u32) -> u64 {
     let ticks = duration.as_nanos() * u128::from(clock_rate) / 1_000_000_000;
     u64::try_from(ticks).unwrap_or(u64::MAX)
+}
+
+/// How long so many ticks of an RTP clock last; no time while the clock is not known.
+pub(crate) fn duration_of(ticks: u32, clock_rate: u32) -> Duration {
+    let nanos = (u64::from(ticks) * 1_000_000_000).checked_div(u64::from(clock_rate));
+    Duration::from_nanos(nanos.unwrap_or_default())
 }
 
 /// The time in ticks of an RTP clock, modulo 2^32.
@@ -245,6 +256,12 @@ mod tests {
             reception.packet(ms(u64::MAX / 2_000_000), 65_536, n << 31, RATE);
         }
         assert!(reception.report_block(ms(0), 7).unwrap().jitter <= RATE);
+    }
+
+    #[test]
+    fn ticks_of_an_unknown_clock_last_no_time() {
+        assert_eq!(duration_of(900, RATE), Duration::from_millis(10));
+        assert_eq!(duration_of(900, 0), Duration::ZERO);
     }
 
     #[test]

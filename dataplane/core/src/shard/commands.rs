@@ -5,8 +5,8 @@ mod check;
 
 use shared::id::SessionId;
 use shared::protocol::{
-    Change, CommandError, EndReason, PublishParameters, RemoteTransport, Reply, SessionReport,
-    SubscribeParameters,
+    Change, CommandError, EndReason, PublicationReport, PublishParameters, RemoteTransport, Reply,
+    SessionReport, SessionStatistics, SubscribeParameters,
 };
 
 use self::check::Draft;
@@ -35,19 +35,38 @@ impl Shard {
     ) -> Result<Reply, CommandError> {
         let key = self.sessions.key(id).ok_or(CommandError::UnknownSession)?;
         let session = self.sessions.get(key).ok_or(CommandError::UnknownSession)?;
-        let publications = session.publications.iter();
-        let legs = session.legs.iter();
         Ok(Reply::Session(Box::new(SessionReport {
             session: id,
             state: session.transport.state(),
-            publications: publications
-                .filter_map(|(number, key)| self.tracks.publication_report(now, *number, *key))
-                .collect(),
+            publications: self.publication_reports(now, session),
+            model: session.model.clone(),
+        })))
+    }
+
+    pub(super) fn measure_session(
+        &self,
+        now: Timestamp,
+        id: SessionId,
+    ) -> Result<Reply, CommandError> {
+        let key = self.sessions.key(id).ok_or(CommandError::UnknownSession)?;
+        let session = self.sessions.get(key).ok_or(CommandError::UnknownSession)?;
+        let legs = session.legs.iter();
+        Ok(Reply::Statistics(Box::new(SessionStatistics {
+            session: id,
+            state: session.transport.state(),
+            estimate: None,
+            publications: self.publication_reports(now, session),
             subscriptions: legs
                 .filter_map(|(number, key)| self.tracks.subscription_report(now, *number, *key))
                 .collect(),
-            model: session.model.clone(),
         })))
+    }
+
+    fn publication_reports(&self, now: Timestamp, session: &Session) -> Vec<PublicationReport> {
+        let publications = session.publications.iter();
+        publications
+            .filter_map(|(number, key)| self.tracks.publication_report(now, *number, *key))
+            .collect()
     }
 
     pub(super) fn close_session(

@@ -1,11 +1,12 @@
 //! RTCP that clients send: what they report, and what they ask for.
 
-use shared::counters::{Counter, DropReason};
+use shared::counters::{Counter, DropReason, Histogram};
 
 use super::Shard;
 use super::fan_out::Way;
 use super::relays::sender_report;
 use super::sessions::SessionKey;
+use crate::egress::Feedback;
 use crate::ingress::report::ClockMapping;
 use crate::outbox::{Outbox, Path};
 use crate::rtcp::{Packet, ReportBlock, packets};
@@ -56,6 +57,7 @@ impl Shard {
             }
             Packet::ReceiverReport { blocks, .. } => self.take_report_blocks(now, key, blocks),
             Packet::Nack { media, numbers, .. } => {
+                self.count_feedback(key, media, Feedback::Nack);
                 for number in numbers {
                     self.counters.increment(Counter::NacksReceived);
                     if let Err(reason) = self.retransmit(now, key, media, number, out) {
@@ -64,10 +66,12 @@ impl Shard {
                 }
             }
             Packet::PictureLossIndication { media, .. } => {
+                self.count_feedback(key, media, Feedback::PictureLossIndication);
                 self.keyframe_asked(now, key, media, out);
             }
             Packet::FullIntraRequest { entries, .. } => {
                 for (media, _) in entries {
+                    self.count_feedback(key, media, Feedback::FullIntraRequest);
                     self.keyframe_asked(now, key, media, out);
                 }
             }
@@ -134,7 +138,11 @@ impl Shard {
             let Some(entry) = leg.and_then(|leg| self.tracks.leg_mut(*leg)) else {
                 continue;
             };
-            entry.leg.handle_report_block(ntp, &block);
+            let measured = entry.leg.handle_report_block(ntp, &block);
+            if let Some(round_trip) = measured {
+                let nanos = u64::try_from(round_trip.as_nanos()).unwrap_or(u64::MAX);
+                self.counters.record(Histogram::RoundTrip, nanos, 1);
+            }
             session.round_trip = entry.leg.round_trip().or(session.round_trip);
         }
         if let (Some(congestion), Some(round_trip)) = (&mut session.congestion, session.round_trip)
@@ -173,6 +181,15 @@ impl Shard {
         way.repeat(now, entry, &repeat);
         self.counters.increment(Counter::RtpPacketsRetransmitted);
         Ok(())
+    }
+
+    /// Counts what a subscriber asks for of one leg.
+    fn count_feedback(&mut self, key: SessionKey, ssrc: u32, feedback: Feedback) {
+        let session = self.sessions.get(key);
+        let leg = session.and_then(|session| session.leg_ssrcs.get(&ssrc));
+        if let Some(entry) = leg.and_then(|leg| self.tracks.leg_mut(*leg)) {
+            entry.leg.statistics.count_feedback(feedback);
+        }
     }
 
     /// A subscriber asks for a key frame of what it gets.

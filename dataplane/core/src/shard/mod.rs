@@ -143,6 +143,7 @@ impl Shard {
         let result = match command {
             Command::ListSessions { after } => Ok(self.list_sessions(*after)),
             Command::InspectSession { session } => self.inspect_session(now, *session),
+            Command::MeasureSession { session } => self.measure_session(now, *session),
             Command::Execute {
                 session,
                 changes,
@@ -240,5 +241,8 @@ impl Shard {
             .set(Gauge::Mirrors, self.tracks.mirrored() as u64);
         self.counters
             .set(Gauge::Subscriptions, self.tracks.subscriptions() as u64);
+        for (gauge, count) in self.tracks.reasons().gauges() {
+            self.counters.set(gauge, count);
+        }
     }
 }

@@ -35,6 +35,7 @@ impl Shard {
                 let (Some(media), false) = (layer.ssrc(), numbers.is_empty()) else {
                     continue;
                 };
+                layer.count_nack();
                 self.counters.add(Counter::NacksSent, numbers.len() as u64);
                 send_rtcp(&mut self.sessions, key, out, |sender, writer| {
                     writer.receiver_report(sender, &[]);
@@ -67,6 +68,14 @@ impl Shard {
     pub(super) fn send_reports(&mut self, now: Timestamp, key: SessionKey, out: &mut impl Outbox) {
         self.send_receiver_report(now, key, out);
         self.send_sender_reports(now, key, out);
+        self.measure_legs(now, key);
+    }
+
+    fn measure_legs(&mut self, now: Timestamp, key: SessionKey) {
+        let session = self.sessions.get(key);
+        for (_, leg) in session.map_or(&[][..], |session| &session.legs) {
+            self.tracks.measure(now, *leg);
+        }
     }
 
     fn send_receiver_report(&mut self, now: Timestamp, key: SessionKey, out: &mut impl Outbox) {

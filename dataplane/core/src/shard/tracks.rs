@@ -1,6 +1,7 @@
 //! All tracks of a shard: what is published here, the mirrors of what is published elsewhere, and
 //! the legs that they feed.
 
+mod reasons;
 mod reports;
 
 use hashbrown::HashMap;
@@ -9,6 +10,7 @@ use shared::id::{PublicationId, SessionId, ShardIndex};
 use shared::protocol::{PublishParameters, SubscribeParameters};
 use slotmap::{SlotMap, new_key_type};
 
+use self::reasons::ReasonTally;
 use super::receive::Identity;
 use super::sessions::SessionKey;
 use crate::egress::Leg;
@@ -72,6 +74,7 @@ pub(crate) struct Tracks {
     by_id: HashMap<PublicationId, PublicationKey, FxBuildHasher>,
     /// Mirrors that were asked for and not described yet, with the legs that wait.
     awaited: HashMap<PublicationId, Vec<LegKey>, FxBuildHasher>,
+    reasons: ReasonTally,
 }
 
 impl Tracks {
@@ -82,6 +85,7 @@ impl Tracks {
             legs: SlotMap::with_key(),
             by_id: HashMap::default(),
             awaited: HashMap::default(),
+            reasons: ReasonTally::default(),
         }
     }
 
@@ -212,7 +216,9 @@ impl Tracks {
     /// Ends a leg.
     pub(crate) fn unsubscribe(&mut self, key: LegKey, out: &mut impl Outbox) {
         self.detach(key, out);
-        self.legs.remove(key);
+        if let Some(entry) = self.legs.remove(key) {
+            self.reasons.shift(entry.leg.statistics.reason, None);
+        }
     }
 
     /// Takes a leg off its track. A mirror without legs is given back to its owner.
@@ -364,6 +370,11 @@ impl Tracks {
 
     pub(crate) fn subscriptions(&self) -> usize {
         self.legs.len()
+    }
+
+    /// How many legs there are for each reason why they get no better layer, as last measured.
+    pub(crate) fn reasons(&self) -> &ReasonTally {
+        &self.reasons
     }
 }
 

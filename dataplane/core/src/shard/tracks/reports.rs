@@ -1,8 +1,15 @@
 //! How tracks and legs look to the control plane.
 
-use shared::protocol::{LayerReport, PublicationReport, SubscriptionReport};
+use core::time::Duration;
 
-use super::{LegKey, PublicationKey, Tracks};
+use arrayvec::ArrayVec;
+use shared::limits::LAYERS_MAX;
+use shared::protocol::{
+    LayerPlace, LayerReason, LayerReport, PublicationReport, SubscriptionReport,
+};
+
+use super::reasons::{LayerView, reason};
+use super::{LegEntry, LegKey, PublicationKey, Track, Tracks};
 use crate::ingress::layer::{Layer, RECEIVING_TIMEOUT};
 use crate::time::Timestamp;
 
@@ -15,17 +22,11 @@ impl Tracks {
         key: PublicationKey,
     ) -> Option<PublicationReport> {
         let publication = &self.get(key)?.publication;
-        let layer = |layer: &Layer| LayerReport {
-            rid: layer.rid(),
-            receiving: layer.receiving(now),
-            packets: layer.packets(),
-            bytes: layer.bytes(),
-            packets_lost: layer.packets_lost(),
-        };
+        let layers = publication.layers().iter();
         Some(PublicationReport {
             number,
             receiving: publication.receiving(now),
-            layers: publication.layers().iter().map(layer).collect(),
+            layers: layers.map(|layer| layer_report(now, layer)).collect(),
         })
     }
 
@@ -37,22 +38,94 @@ impl Tracks {
         key: LegKey,
     ) -> Option<SubscriptionReport> {
         let entry = self.leg(key)?;
-        let track = entry.track.and_then(|track| self.get(track));
-        let layer = track.zip(entry.leg.layer());
-        let reports = entry.leg.reports();
-        let last = entry.leg.last_forwarded_at();
+        let (leg, track) = (&entry.leg, self.track_of(entry));
+        let (reports, statistics) = (leg.reports(), &leg.statistics);
+        let last = leg.last_forwarded_at();
+        let [nacks, plis, firs] = statistics.feedback();
+        let preferred = track.and_then(|track| asked(entry, track));
+        let place = |layer: Option<u8>| Some(place(track?.publication.layer(layer?)?));
         Some(SubscriptionReport {
             number,
             sending: track.is_some() && last.is_some_and(|at| now.since(at) < RECEIVING_TIMEOUT),
-            rid: layer.and_then(|(track, layer)| track.publication.layer(layer)?.rid()),
+            wanted: place(preferred.or_else(|| leg.target())),
+            current: place(leg.layer()),
+            reason: explain(now, entry, track),
+            awaits_keyframe: leg.awaits_keyframe(),
+            bit_rate: statistics.bit_rate(),
             packets: reports.packets(),
             bytes: reports.bytes(),
+            packets_lost: statistics.packets_lost(),
             fraction_lost: reports.fraction_lost(),
-            round_trip_us: entry
-                .leg
-                .round_trip()
-                .and_then(|round_trip| u32::try_from(round_trip.as_micros()).ok())
-                .unwrap_or_default(),
+            round_trip_us: leg.round_trip().map(micros).unwrap_or_default(),
+            jitter_us: micros(leg.jitter()),
+            nacks,
+            plis,
+            firs,
+            retransmitted: statistics.retransmitted(),
+            retransmissions_refused: statistics.retransmissions_refused(),
+            packets_dropped: statistics.packets_dropped,
         })
     }
+
+    /// Measures what a leg sends, and counts it for the reason why that is no more; to be called
+    /// once a second or so.
+    pub(crate) fn measure(&mut self, now: Timestamp, key: LegKey) {
+        let Some(entry) = self.leg(key) else {
+            return;
+        };
+        let reason = explain(now, entry, self.track_of(entry));
+        if let Some(entry) = self.legs.get_mut(key) {
+            entry.leg.measure(now);
+            let before = entry.leg.statistics.reason.replace(reason);
+            self.reasons.shift(before, Some(reason));
+        }
+    }
+
+    fn track_of(&self, entry: &LegEntry) -> Option<&Track> {
+        entry.track.and_then(|track| self.get(track))
+    }
+}
+
+/// Why a leg gets no better layer.
+fn explain(now: Timestamp, entry: &LegEntry, track: Option<&Track>) -> LayerReason {
+    let Some(track) = track else {
+        return LayerReason::PublisherNotSending;
+    };
+    let layers = track.publication.layers().iter();
+    let layers: ArrayVec<LayerView, LAYERS_MAX> =
+        layers.map(|layer| LayerView::new(now, layer)).collect();
+    reason(asked(entry, track), entry.leg.target(), &layers)
+}
+
+/// The layer that a subscriber prefers, if the track has it.
+fn asked(entry: &LegEntry, track: &Track) -> Option<u8> {
+    let rid = entry.leg.preferred_rid()?;
+    track.publication.layer_of_rid(&rid)
+}
+
+fn layer_report(now: Timestamp, layer: &Layer) -> LayerReport {
+    LayerReport {
+        rid: layer.rid(),
+        receiving: layer.receiving(now),
+        bit_rate: layer.bit_rate(now),
+        packets: layer.packets(),
+        bytes: layer.bytes(),
+        packets_lost: layer.packets_lost(),
+        jitter_us: micros(layer.jitter()),
+        nacks: layer.nacks(),
+        keyframes: layer.keyframes_received(),
+        keyframe_requests: layer.keyframes.total_requests(),
+    }
+}
+
+fn place(layer: &Layer) -> LayerPlace {
+    LayerPlace {
+        rid: layer.rid(),
+        ..LayerPlace::default()
+    }
+}
+
+/// Whole microseconds; the longest time that a report can tell for what is longer.
+fn micros(duration: Duration) -> u32 {
+    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
 }
