@@ -54,6 +54,8 @@ fn app_routes() -> Router<SharedService> {
             put(api::update_tracks),
         )
         .route("/sessions/{session_id}/renegotiate", put(api::renegotiate))
+        .route("/sessions/{session_id}/stats", get(api::read_stats))
+        .route("/sessions/{session_id}/stats/events", get(api::watch_stats))
 }
 
 /// The page's meeting point; needs the app's secret.

@@ -14,7 +14,7 @@ use rustix::fs::{FlockOperation, flock};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use crate::api::{Rooms, Service, SharedService, Waits};
+use crate::api::{Rooms, Service, SharedService, Waits, Watchers};
 use crate::config::Settings;
 use crate::engine::Engine;
 use crate::observe::HttpFigures;
@@ -69,6 +69,7 @@ pub async fn serve(settings: Settings, starter: Starter, cores: &str) -> Result<
         engine: Engine::new(notices),
         registry: Registry::new(),
         rooms: Rooms::default(),
+        watchers: Watchers::default(),
         figures: HttpFigures::default(),
         account_token: prepared.account_token.clone(),
         waits: Waits::default(),

@@ -120,6 +120,16 @@ impl ApiError {
         )
     }
 
+    /// What is told of it in JSON.
+    pub(super) fn body(&self) -> ErrorBody<'_> {
+        let (_, code) = self.kind.row();
+        ErrorBody {
+            error_code: code,
+            error_description: &self.description,
+            error_subcode: self.subcode,
+        }
+    }
+
     /// 500: our own mistake. The cause goes to the log, not to the client.
     pub fn internal(cause: &dyn std::fmt::Display) -> Self {
         tracing::error!(%cause, "a request failed");
@@ -128,9 +138,9 @@ impl ApiError {
 }
 
 /// The body of a failed request.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ErrorBody<'a> {
+pub(super) struct ErrorBody<'a> {
     error_code: &'a str,
     error_description: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,13 +149,8 @@ struct ErrorBody<'a> {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let (status, code) = self.kind.row();
-        let body = ErrorBody {
-            error_code: code,
-            error_description: &self.description,
-            error_subcode: self.subcode,
-        };
-        let mut response = (status, Json(body)).into_response();
+        let (status, _) = self.kind.row();
+        let mut response = (status, Json(self.body())).into_response();
         let headers = response.headers_mut();
         match self.kind {
             ErrorKind::TooManyRequests

@@ -8,6 +8,7 @@ mod health;
 mod renegotiate;
 mod rooms;
 mod sessions;
+mod stats;
 #[cfg(test)]
 mod tests;
 mod tracks;
@@ -22,6 +23,7 @@ pub use account::AccountError;
 pub use body::{Body, OptionalBody};
 pub use error::{ApiError, ErrorKind};
 pub use rooms::Rooms;
+pub use stats::Watchers;
 
 use crate::engine::Engine;
 use crate::observe::HttpFigures;
@@ -39,6 +41,8 @@ pub struct Service {
     pub registry: Registry,
     /// The page's meeting point.
     pub rooms: Rooms,
+    /// Streams of statistics that are open.
+    pub watchers: Watchers,
     /// What HTTP counts.
     pub figures: HttpFigures,
     /// What the account API asks for.
@@ -81,6 +85,7 @@ pub(crate) mod handlers {
     pub(crate) use super::sessions::{
         create as create_session, delete as delete_session, read as read_session,
     };
+    pub(crate) use super::stats::{read as read_stats, watch as watch_stats};
     pub(crate) use super::tracks::{
         close as close_tracks, create as create_tracks, update as update_tracks,
     };

@@ -213,7 +213,7 @@ impl Service {
     }
 
     /// What a failed command means for the client and for the session.
-    fn failed(&self, session: SessionId, error: EngineError) -> ApiError {
+    pub(super) fn failed(&self, session: SessionId, error: EngineError) -> ApiError {
         match error {
             EngineError::Refused(CommandError::UnknownSession | CommandError::SessionFailed) => {
                 self.registry.end(

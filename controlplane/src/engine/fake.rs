@@ -33,12 +33,15 @@ struct State {
     executed: Vec<(SessionId, Vec<Change>)>,
     refuse_next: Option<CommandError>,
     to_say: Vec<(ShardIndex, Event)>,
+    measured: usize,
 }
 
 struct FakeSession {
     model: Vec<u8>,
     transport: TransportState,
     publications: Vec<u32>,
+    /// What a test has set; the session itself and its transport are always told as they are.
+    statistics: Option<SessionStatistics>,
 }
 
 impl FakeSession {
@@ -47,6 +50,7 @@ impl FakeSession {
             model: Vec::new(),
             transport: TransportState::Connecting,
             publications: Vec::new(),
+            statistics: None,
         }
     }
 
@@ -60,12 +64,18 @@ impl FakeSession {
     }
 
     fn statistics(&self, session: SessionId) -> SessionStatistics {
-        SessionStatistics {
+        let set = self.statistics.clone();
+        let statistics = set.unwrap_or_else(|| SessionStatistics {
             session,
             state: self.transport,
             estimate: None,
             publications: self.publication_reports(),
             subscriptions: Vec::new(),
+        });
+        SessionStatistics {
+            session,
+            state: self.transport,
+            ..statistics
         }
     }
 }
@@ -183,6 +193,18 @@ impl FakeDataPlane {
         );
     }
 
+    /// How often it was asked how a session's media flows.
+    pub(crate) fn measured(&self) -> usize {
+        self.lock().measured
+    }
+
+    /// What the session tells of its media from now on.
+    pub(crate) fn set_statistics(&self, statistics: SessionStatistics) {
+        if let Some(fake) = self.lock().sessions.get_mut(&statistics.session) {
+            fake.statistics = Some(statistics);
+        }
+    }
+
     pub(crate) fn say(&self, shard: ShardIndex, event: Event) {
         self.lock().to_say.push((shard, event));
     }
@@ -289,6 +311,7 @@ impl State {
                 })))
             }
             Command::MeasureSession { session } => {
+                self.measured += 1;
                 let fake = self.sessions.get(&session);
                 fake.map(|fake| Reply::Statistics(Box::new(fake.statistics(session))))
                     .ok_or(CommandError::UnknownSession)

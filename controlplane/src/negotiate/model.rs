@@ -116,6 +116,7 @@ impl SessionModel {
                 views.push(TrackView {
                     mid: mid.clone(),
                     track_name: publication.track_name.clone(),
+                    kind: line.kind,
                     source: TrackSource::Local {
                         publication: publication.number,
                     },
@@ -127,6 +128,7 @@ impl SessionModel {
                 views.push(TrackView {
                     mid,
                     track_name: subscription.track_name.clone(),
+                    kind: line.kind,
                     source: TrackSource::Remote {
                         session: subscription.source.session,
                         subscription: subscription.number,

@@ -67,6 +67,8 @@ pub struct TrackView {
     pub mid: String,
     /// `trackName`.
     pub track_name: String,
+    /// `kind`.
+    pub kind: MediaKind,
     /// Where it comes from.
     pub source: TrackSource,
     /// Whether the data plane knows of it yet.

@@ -3,6 +3,7 @@
 mod access;
 mod account;
 mod calls;
+mod stats;
 mod surface;
 
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use shared::protocol::{Event, TransportState};
 use tokio::sync::mpsc;
 use tower::ServiceExt;
 
-use super::{Rooms, Service, SharedService, Waits};
+use super::{Rooms, Service, SharedService, Waits, Watchers};
 use crate::engine::Engine;
 use crate::engine::fake::FakeDataPlane;
 use crate::observe::HttpFigures;
@@ -54,6 +55,7 @@ impl Harness {
             engine: Engine::new(notices),
             registry: Registry::new(),
             rooms: Rooms::default(),
+            watchers: Watchers::default(),
             figures: HttpFigures::default(),
             account_token: ACCOUNT_TOKEN.to_owned(),
             waits: Waits {

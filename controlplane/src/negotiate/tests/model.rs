@@ -1,5 +1,7 @@
 //! The model as bytes, and as `GET session` sees it.
 
+use shared::protocol::MediaKind;
+
 use super::*;
 
 #[test]
@@ -40,12 +42,14 @@ fn tracks_tell_where_they_come_from_and_how_far_they_are() {
             TrackView {
                 mid: "0".to_owned(),
                 track_name: "0".to_owned(),
+                kind: MediaKind::Video,
                 source: TrackSource::Local { publication: 0 },
                 stage: TrackStage::Negotiated,
             },
             TrackView {
                 mid: "3".to_owned(),
                 track_name: "1".to_owned(),
+                kind: MediaKind::Audio,
                 source: TrackSource::Remote {
                     session: id(2),
                     subscription: 0,
