@@ -1,4 +1,8 @@
 //! Each subscriber gets the best picture that its path carries.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a wrong index fails the test, as it should"
+)]
 
 use dataplane_core::time::Timestamp;
 use shared::counters::{Counter, DropReason};

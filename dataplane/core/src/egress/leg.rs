@@ -208,11 +208,6 @@ impl Leg {
         Ladder::new(self.selector.selection(), &states(now, publication), before)
     }
 
-    /// The layer that it is to get.
-    pub(crate) fn target(&self) -> Option<u8> {
-        self.target
-    }
-
     /// What there is room for from now on; [`Self::select`] comes next. Without any, nothing leaves
     /// from here on, and what comes after begins with a key frame.
     pub(crate) fn set_allowance(&mut self, allowance: Allowance) {

@@ -16,5 +16,5 @@ mod write;
 pub(crate) use self::ladder::Ladder;
 pub(crate) use self::leg::{Allowance, Forwarded, Leg, Part, Start};
 pub(crate) use self::rtx::Repeat;
-pub(crate) use self::statistics::Feedback;
+pub(crate) use self::statistics::{Feedback, Granted};
 pub(crate) use self::write::{PayloadSource, Written};

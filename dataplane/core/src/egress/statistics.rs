@@ -22,8 +22,19 @@ pub(crate) struct LegStatistics {
     /// Packets that the pacer dropped.
     pub(crate) packets_dropped: u32,
     rate: Rate,
+    /// What came of sharing out what the path carries; none if the leg has no part in that.
+    pub(crate) granted: Option<Granted>,
     /// Why it gets no more, as it was when it was measured last.
     pub(crate) reason: Option<LayerReason>,
+}
+
+/// What came of sharing out what a path carries, for one leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Granted {
+    /// The best layer that is there and wanted.
+    pub(crate) wanted: Option<u8>,
+    /// Why it is not more.
+    pub(crate) reason: LayerReason,
 }
 
 /// What a subscriber asks for by RTCP.
@@ -71,6 +82,11 @@ impl LegStatistics {
     /// Bits a second between the last two calls of [`Leg::measure`].
     pub(crate) fn bit_rate(&self) -> u64 {
         self.rate.bits_per_second
+    }
+
+    /// The pacer has dropped a packet.
+    pub(crate) fn count_dropped(&mut self) {
+        increment(&mut self.packets_dropped);
     }
 
     pub(super) fn count_repeat(&mut self, sent: bool) {

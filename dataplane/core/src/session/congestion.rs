@@ -4,10 +4,11 @@
 use core::time::Duration;
 
 use shared::counters::DropReason;
+use shared::protocol::EstimateReport;
 
 use crate::bwe::allocation::{self, Share};
 use crate::bwe::{Admission, Batch, ESTIMATE_MAX, ESTIMATE_START, Estimator, Pacer};
-use crate::bwe::{ProbePacket, Released, Snapshot};
+use crate::bwe::{ProbePacket, Released};
 use crate::egress::Ladder;
 use crate::rtcp::TransportFeedback;
 use crate::shard::LegKey;
@@ -93,12 +94,6 @@ impl Congestion {
     /// Every leg with its share.
     pub(crate) fn legs_mut(&mut self) -> impl Iterator<Item = (&mut LegState, &mut Share)> {
         self.legs.iter_mut().zip(&mut self.shares)
-    }
-
-    /// The share of a leg.
-    pub(crate) fn share(&self, leg: LegKey) -> Option<(&LegState, &Share)> {
-        let mut legs = self.legs.iter().zip(&self.shares);
-        legs.find(|(state, _)| state.leg == leg)
     }
 
     /// Shares out what the path carries, by the wishes that stand in the shares.
@@ -218,8 +213,19 @@ impl Congestion {
     }
 
     /// What is known of the path; none before the client has told anything.
-    pub(crate) fn snapshot(&self) -> Option<Snapshot> {
-        self.heard_since.map(|_| self.estimator.snapshot())
+    pub(crate) fn report(&self) -> Option<EstimateReport> {
+        self.heard_since?;
+        let snapshot = self.estimator.snapshot();
+        let micros = |time: Duration| u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+        Some(EstimateReport {
+            bit_rate: snapshot.estimate,
+            delay_based: snapshot.delay_based,
+            loss_based: snapshot.loss_based,
+            round_trip_us: micros(snapshot.round_trip),
+            queue_delay_us: micros(snapshot.queue_delay),
+            bytes_in_flight: snapshot.bytes_in_flight,
+            application_limited: snapshot.application_limited,
+        })
     }
 
     /// Bits a second that may be shared out.
@@ -318,8 +324,7 @@ mod tests {
     }
 
     fn granted(congestion: &Congestion) -> Option<u8> {
-        let (_, share) = congestion.share(LegKey::default()).unwrap();
-        share.grant().layer
+        congestion.shares[0].grant().layer
     }
 
     #[test]
@@ -380,7 +385,7 @@ mod tests {
         }
         assert!(congestion.next_at(ms(0)).is_some());
         congestion.remove_leg(LegKey::default());
-        assert!(congestion.share(LegKey::default()).is_none());
+        assert!(congestion.shares.is_empty() && congestion.legs.is_empty());
         assert_eq!(congestion.release(ms(400)), None);
     }
 }

@@ -54,7 +54,7 @@ impl Shard {
         Ok(Reply::Statistics(Box::new(SessionStatistics {
             session: id,
             state: session.transport.state(),
-            estimate: None,
+            estimate: session.congestion.as_ref().and_then(|c| c.report()),
             publications: self.publication_reports(now, session),
             subscriptions: legs
                 .filter_map(|(number, key)| self.tracks.subscription_report(now, *number, *key))

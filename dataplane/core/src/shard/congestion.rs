@@ -4,7 +4,7 @@
 use core::time::Duration;
 
 use shared::counters::{Counter, DropReason};
-use shared::protocol::MediaKind;
+use shared::protocol::{LayerReason, MediaKind};
 
 use super::Shard;
 use super::fan_out::{Pace, Packet, Way};
@@ -12,7 +12,7 @@ use super::sessions::SessionKey;
 use super::tracks::{LegKey, Tracks, Wish as KeyframeWish};
 use crate::bwe::allocation::{LegKind, Reason, Share, Wish};
 use crate::bwe::{ProbePacket, Released};
-use crate::egress::{Allowance, Ladder};
+use crate::egress::{Allowance, Granted, Ladder};
 use crate::outbox::Outbox;
 use crate::rtcp::TransportFeedback;
 use crate::session::congestion::{Congestion, LegState, Waiting};
@@ -28,14 +28,14 @@ pub(super) struct Pacing {
 impl Pacing {
     /// Looks at a session between ticks, if there is anything to look for.
     pub(super) fn add(&mut self, now: Timestamp, key: SessionKey, congestion: &mut Congestion) {
-        if congestion.is_listed {
+        let Some(at) = congestion.next_at(now) else {
             return;
-        }
-        if let Some(at) = congestion.next_at(now) {
-            congestion.is_listed = true;
+        };
+        if !core::mem::replace(&mut congestion.is_listed, true) {
             self.sessions.push(key);
-            self.next = Some(self.next.map_or(at, |next| next.min(at)));
         }
+        // Also if it is listed: a probe of some seconds hence must not hold up a packet.
+        self.next = Some(self.next.map_or(at, |next| next.min(at)));
     }
 
     /// When to look next.
@@ -84,6 +84,7 @@ impl Shard {
             let Some((entry, track)) = self.tracks.leg_and_track(state.leg) else {
                 continue;
             };
+            entry.leg.statistics.granted = granted(state, share);
             let Some(allowance) = allowance(state, share) else {
                 continue;
             };
@@ -224,6 +225,7 @@ impl Shard {
             return;
         };
         entry.leg.interrupt();
+        entry.leg.statistics.count_dropped();
         if let (Some(track), Some(layer)) = (entry.track, entry.leg.wants_keyframe()) {
             self.need_keyframe(now, track, layer, out);
         }
@@ -364,6 +366,25 @@ fn allowance(state: &LegState, share: &Share) -> Option<Allowance> {
             (grant.reason != Reason::PublisherNotSending).then_some(Allowance::Nothing)
         }
     }
+}
+
+/// What is told of a leg's share; nothing of one that keeps to its layer.
+fn granted(state: &LegState, share: &Share) -> Option<Granted> {
+    if share.wish().kind == LegKind::Always {
+        return None;
+    }
+    let mut rates = share.wish().layers.iter();
+    let best = rates.rposition(|rate| *rate > 0);
+    Some(Granted {
+        wanted: best.and_then(|place| state.ladder.layers.get(place).copied()),
+        reason: match share.grant().reason {
+            Reason::Best => LayerReason::Best,
+            Reason::Asked => LayerReason::Asked,
+            Reason::Bandwidth => LayerReason::Bandwidth,
+            Reason::PublisherNotSending => LayerReason::PublisherNotSending,
+            Reason::Paused => LayerReason::Paused,
+        },
+    })
 }
 
 /// Sessions between ticks are looked at no more often than this.

@@ -446,6 +446,7 @@ fn take_turn(
         Admission::Full => {
             congestion.forget(key);
             entry.leg.interrupt();
+            entry.leg.statistics.count_dropped();
             Verdict::Never(DropReason::PacerFull)
         }
     }

@@ -43,11 +43,12 @@ impl Tracks {
         let last = leg.last_forwarded_at();
         let [nacks, plis, firs] = statistics.feedback();
         let preferred = track.and_then(|track| asked(entry, track));
+        let wanted = statistics.granted.and_then(|granted| granted.wanted);
         let place = |layer: Option<u8>| Some(place(track?.publication.layer(layer?)?));
         Some(SubscriptionReport {
             number,
             sending: track.is_some() && last.is_some_and(|at| now.since(at) < RECEIVING_TIMEOUT),
-            wanted: place(preferred.or_else(|| leg.target())),
+            wanted: place(preferred.or(wanted).or_else(|| leg.target())),
             current: place(leg.layer()),
             reason: explain(now, entry, track),
             awaits_keyframe: leg.awaits_keyframe(),
@@ -91,6 +92,9 @@ fn explain(now: Timestamp, entry: &LegEntry, track: Option<&Track>) -> LayerReas
     let Some(track) = track else {
         return LayerReason::PublisherNotSending;
     };
+    if let Some(granted) = entry.leg.statistics.granted {
+        return granted.reason;
+    }
     let layers = track.publication.layers().iter();
     let layers: ArrayVec<LayerView, LAYERS_MAX> =
         layers.map(|layer| LayerView::new(now, layer)).collect();
