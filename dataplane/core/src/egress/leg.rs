@@ -7,11 +7,13 @@ use shared::limits::{CODECS_MAX, LAYERS_MAX};
 use shared::protocol::{CodecMapping, Extension, LayerSelection, MediaKind, SubscribeParameters};
 
 use super::ladder::Ladder;
+use super::layer_filter::{Decision, LayerFilter, Verdict};
 use super::report::LegReports;
 use super::rewriter::{Rewriter, Rewritten, Source};
 use super::rtx::Repeater;
 use super::selector::{LayerState, Selector};
 use super::statistics::LegStatistics;
+use crate::ingress::sub_layers::SubLayer;
 use crate::ingress::{CachedPacket, Publication};
 use crate::rtp::payload::vp8::Numbers;
 use crate::time::Timestamp;
@@ -35,6 +37,8 @@ pub(crate) struct Leg {
     /// The one of `codecs` that the last packet was of: nearly always the next one's too.
     pub(super) mapping: Option<CodecMapping>,
     last_forwarded_at: Option<Timestamp>,
+    /// Made when the leg is to get less of a stream for the first time.
+    filter: Option<Box<LayerFilter>>,
     // What only some do. It lies elsewhere, so that many legs' decisions fit the caches.
     pub(super) codecs: Box<ArrayVec<CodecMapping, CODECS_MAX>>,
     pub(super) repeater: Repeater,
@@ -98,6 +102,8 @@ pub(crate) struct Forwarded {
     pub(crate) switched: bool,
     /// What to write into a VP8 payload; none if it can stay as it is.
     pub(crate) vp8: Option<Numbers>,
+    /// What to write into a dependency descriptor: the sub-layers that are left.
+    pub(crate) cut: Option<SubLayer>,
 }
 
 impl Leg {
@@ -116,6 +122,7 @@ impl Leg {
             number_id: number_id(parameters),
             mapping: None,
             last_forwarded_at: None,
+            filter: None,
             codecs: Box::new(parameters.codecs.iter().copied().take(CODECS_MAX).collect()),
             repeater: Repeater::new(
                 parameters.kind,
@@ -172,7 +179,41 @@ impl Leg {
         if self.coming.is_some_and(|coming| coming.layer == target) {
             return None;
         }
-        (self.awaits_keyframe || self.layer() != Some(target)).then_some(target)
+        let filter = self.filter.as_ref();
+        let waits = self.awaits_keyframe
+            || self.layer() != Some(target)
+            || filter.is_some_and(|filter| filter.needs_keyframe());
+        waits.then_some(target)
+    }
+
+    /// Of the layers inside of the forwarded stream, the leg is to get these at most, of whatever
+    /// stream; none to get all. It goes there when the stream allows, and [`Self::wants_keyframe`]
+    /// if that takes a key frame: going up to a higher resolution always does, and going down too
+    /// where lower layers are not part of higher ones.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the allocation of bandwidth will set it")
+    )]
+    pub(crate) fn set_sub_layer(&mut self, wanted: Option<SubLayer>) {
+        let wanted = wanted.unwrap_or(SubLayer::TOP);
+        match &mut self.filter {
+            Some(filter) => filter.set_wanted(wanted),
+            None if wanted == SubLayer::TOP => {}
+            None => {
+                let picture = self.rewriter.newest_timestamp();
+                self.filter = Some(Box::new(LayerFilter::new(wanted, picture)));
+            }
+        }
+    }
+
+    /// What of the layers inside of the stream is forwarded now, at most; none if all are.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the allocation of bandwidth will ask")
+    )]
+    pub(crate) fn sub_layer(&self) -> Option<SubLayer> {
+        let current = self.filter.as_ref()?.current();
+        (current != SubLayer::TOP).then_some(current)
     }
 
     /// The layer of which the subscriber needs a key frame when it asks for one (PLI, FIR): what it
@@ -279,7 +320,8 @@ impl Leg {
     /// [`DropReason::LayerNotSelected`], [`DropReason::AwaitingKeyframe`],
     /// [`DropReason::CodecNotMapped`], [`DropReason::TooLate`] for a packet from before the leg's
     /// beginning, or [`DropReason::PaddingOnly`]: the hole that such a packet
-    /// would leave is closed.
+    /// would leave is closed. So it is with a packet of a sub-layer that is not wanted, which is
+    /// [`DropReason::LayerNotSelected`] too.
     pub(crate) fn forward(
         &mut self,
         now: Timestamp,
@@ -298,6 +340,9 @@ impl Leg {
         if packet.is_padding_only() && self.rewriter.skip(source, sequence_number) {
             return Err(DropReason::PaddingOnly);
         }
+        if self.withholds(source, sequence_number, packet) {
+            return Err(DropReason::LayerNotSelected);
+        }
         let before = self.rewriter.source();
         let rewritten = match self.rewriter.map(source, sequence_number, packet.info) {
             Some(rewritten) => rewritten,
@@ -309,7 +354,7 @@ impl Leg {
         Ok(Forwarded {
             starts,
             switched: starts && before.is_some(),
-            ..forwarded(rewritten, payload_type, packet.marker)
+            ..forwarded(rewritten, payload_type)
         })
     }
 
@@ -336,7 +381,33 @@ impl Leg {
         }
         self.awaits_keyframe = false;
         self.coming = None;
+        if let Some(filter) = &mut self.filter {
+            filter.start(packet.timestamp, packet.position.as_ref());
+            self.rewriter.set_cut(filter.cut());
+        }
         Ok(self.rewriter.start(source, sequence_number, packet.info))
+    }
+
+    /// Whether the packet is of a sub-layer that the leg does not get; the hole that it leaves is
+    /// closed. A late packet is never withheld: its receiver waits for it.
+    fn withholds(
+        &mut self,
+        source: Source,
+        sequence_number: u64,
+        packet: &CachedPacket<'_>,
+    ) -> bool {
+        let Some((filter, position)) = self.filter.as_mut().zip(packet.position.as_ref()) else {
+            return false;
+        };
+        if !self.rewriter.is_next(source, sequence_number) {
+            return false;
+        }
+        let Decision { verdict, is_first } = filter.decide(packet.timestamp, position);
+        match verdict {
+            Verdict::Forward => self.rewriter.set_cut(filter.cut()),
+            Verdict::Withhold => self.rewriter.skip_next(sequence_number, is_first),
+        }
+        verdict == Verdict::Withhold
     }
 
     fn payload_type(&mut self, source_payload_type: u8) -> Option<u8> {
@@ -367,15 +438,16 @@ fn states(now: Timestamp, publication: &Publication) -> ArrayVec<LayerState, LAY
 }
 
 /// A packet of a source that goes on.
-pub(super) fn forwarded(rewritten: Rewritten, payload_type: u8, marker: bool) -> Forwarded {
+pub(super) fn forwarded(rewritten: Rewritten, payload_type: u8) -> Forwarded {
     Forwarded {
         index: rewritten.index,
         timestamp: rewritten.timestamp,
         payload_type,
-        marker,
+        marker: rewritten.marker,
         starts: false,
         switched: false,
         vp8: rewritten.vp8,
+        cut: rewritten.cut,
     }
 }
 

@@ -2,6 +2,7 @@
 //! the bytes stand once in the cache of their layer ([`crate::ingress::cache`]).
 
 pub(crate) mod ladder;
+pub(crate) mod layer_filter;
 pub(crate) mod leg;
 pub(crate) mod report;
 pub(crate) mod rewriter;

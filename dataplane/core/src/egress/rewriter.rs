@@ -10,11 +10,12 @@
 //! security**: a packet sent again under its first SRTP index uses the same nonce, and AES-GCM and
 //! AES-CM lose their secrecy if another content is sealed with it.
 
-use arrayvec::ArrayVec;
+use std::collections::VecDeque;
 
 use super::vp8::{LastVp8, Vp8Deltas};
 use crate::ingress::cache::PacketInfo;
 use crate::ingress::report::ticks_of;
+use crate::ingress::sub_layers::SubLayer;
 use crate::rtp::payload::vp8::Numbers;
 use crate::rtp::seq::{nearest, timestamp_is_newer};
 use crate::time::{NtpTime, Timestamp};
@@ -35,8 +36,12 @@ pub(crate) struct Rewritten {
     pub(crate) index: u64,
     /// RTP timestamp.
     pub(crate) timestamp: u32,
+    /// The M bit.
+    pub(crate) marker: bool,
     /// What to write into a VP8 payload; none if it can stay as it is.
     pub(crate) vp8: Option<Numbers>,
+    /// The sub-layers that the receiver gets, if it is to be told of them.
+    pub(crate) cut: Option<SubLayer>,
 }
 
 /// The numbers of one leg.
@@ -51,9 +56,11 @@ pub(crate) struct Rewriter {
     highest_index: Option<u64>,
     newest: Option<Newest>,
     vp8: LastVp8,
-    /// Spans that were left, oldest first. Apart from the rest, which every packet touches: a
-    /// fan-out walks many legs, and what it reads of each should lie close together.
-    left: Box<ArrayVec<Span, SPANS_MAX>>,
+    /// For the next packet.
+    cut: Option<SubLayer>,
+    /// Spans that were left, oldest first: [`SPANS_MAX`] places, which are made when the first one
+    /// is left. Many legs never leave any.
+    left: VecDeque<Span>,
 }
 
 impl Rewriter {
@@ -66,7 +73,8 @@ impl Rewriter {
             highest_index: None,
             newest: None,
             vp8: LastVp8::default(),
-            left: Box::default(),
+            cut: None,
+            left: VecDeque::new(),
         }
     }
 
@@ -78,6 +86,22 @@ impl Rewriter {
     /// What is added to the timestamps of the current source.
     pub(crate) fn timestamp_delta(&self) -> Option<u32> {
         self.current.map(|span| span.timestamp_delta)
+    }
+
+    /// The timestamp of the newest frame that left, as the current source has it.
+    pub(crate) fn newest_timestamp(&self) -> Option<u32> {
+        let (newest, span) = self.newest.zip(self.current)?;
+        Some(newest.timestamp.wrapping_sub(span.timestamp_delta))
+    }
+
+    /// Whether this packet is ahead of all of the current source that were forwarded or skipped.
+    pub(crate) fn is_next(&self, source: Source, sequence_number: u64) -> bool {
+        self.source() == Some(source) && sequence_number > self.highest_in
+    }
+
+    /// From the next packet on, the receiver gets these sub-layers and is told so.
+    pub(crate) fn set_cut(&mut self, cut: Option<SubLayer>) {
+        self.cut = cut;
     }
 
     /// The numbers of a packet that belongs to a span: the next one of the current source, or a
@@ -94,6 +118,7 @@ impl Rewriter {
             && sequence_number > self.highest_in
         {
             let span = self.span_after_gap(span, sequence_number);
+            let span = self.span_with_cut(span, sequence_number);
             return Some(self.advance(span, sequence_number, info));
         }
         let span = self.span_of(source, sequence_number)?;
@@ -128,6 +153,7 @@ impl Rewriter {
                 .vp8
                 .map(|position| Vp8Deltas::following(self.vp8, &position))
                 .unwrap_or_default(),
+            cut: self.cut,
         };
         self.current = Some(span);
         self.advance(span, sequence_number, info)
@@ -144,18 +170,27 @@ impl Rewriter {
             return self.span_of(source, sequence_number).is_none();
         }
         let span = self.span_after_gap(span, sequence_number);
-        let first_index = span.index_of(sequence_number);
-        if sequence_number > span.first_in {
-            self.leave(sequence_number - 1);
-        }
+        let next = self.divide(span, sequence_number);
         self.current = Some(Span {
             first_in: sequence_number + 1,
-            first_index,
-            ..span
+            ..next
         });
         self.highest_in = sequence_number;
-        self.next_index = first_index;
+        self.next_index = next.first_index;
         true
+    }
+
+    /// The next packet of the current source is skipped since its layer is not wanted. With the
+    /// first one of a picture, the next picture takes the number of that, too.
+    pub(crate) fn skip_next(&mut self, sequence_number: u64, is_first_of_picture: bool) {
+        let Some(source) = self.source() else {
+            return;
+        };
+        self.skip(source, sequence_number);
+        if is_first_of_picture && let Some(span) = &mut self.current {
+            // Nothing has left with this span yet.
+            span.vp8 = span.vp8.without_picture();
+        }
     }
 
     /// What was sent with this sequence number: the source, and its number there. None for numbers
@@ -216,6 +251,35 @@ impl Rewriter {
         span
     }
 
+    /// `span`, or if something else is to be told to the receiver from `sequence_number` on, a new
+    /// one with the same differences.
+    fn span_with_cut(&mut self, span: Span, sequence_number: u64) -> Span {
+        if span.cut == self.cut {
+            return span;
+        }
+        let next = self.divide(span, sequence_number);
+        let span = Span {
+            cut: self.cut,
+            ..next
+        };
+        self.current = Some(span);
+        span
+    }
+
+    /// Ends `span`, the current one, before `sequence_number`, and returns one that goes on there in
+    /// the same way.
+    fn divide(&mut self, span: Span, sequence_number: u64) -> Span {
+        let first_index = span.index_of(sequence_number);
+        if sequence_number > span.first_in {
+            self.leave(sequence_number - 1);
+        }
+        Span {
+            first_in: sequence_number,
+            first_index,
+            ..span
+        }
+    }
+
     /// The current span ends with the number `last_in`. One that has forwarded nothing is not kept.
     fn leave(&mut self, last_in: u64) {
         let Some(span) = self.current.take() else {
@@ -224,10 +288,13 @@ impl Rewriter {
         if last_in < span.first_in {
             return;
         }
-        if self.left.is_full() {
-            self.left.remove(0);
+        if self.left.is_empty() {
+            self.left.reserve_exact(SPANS_MAX);
         }
-        self.left.push(Span { last_in, ..span });
+        if self.left.len() >= SPANS_MAX {
+            self.left.pop_front();
+        }
+        self.left.push_back(Span { last_in, ..span });
     }
 
     /// Takes back the numbers kept for packets that were lost before a skipped one, if nothing has
@@ -239,7 +306,7 @@ impl Rewriter {
         };
         self.next_index = highest_index + 1;
         self.left.retain(|span| span.first_index <= highest_index);
-        if let Some(span) = self.left.last_mut() {
+        if let Some(span) = self.left.back_mut() {
             let last_in = span.first_in + (highest_index - span.first_index);
             span.last_in = span.last_in.min(last_in);
         }
@@ -315,6 +382,7 @@ struct Span {
     first_index: u64,
     timestamp_delta: u32,
     vp8: Vp8Deltas,
+    cut: Option<SubLayer>,
 }
 
 impl Span {
@@ -323,8 +391,18 @@ impl Span {
         Rewritten {
             index: self.index_of(sequence_number),
             timestamp: info.timestamp.wrapping_add(self.timestamp_delta),
+            marker: info.marker || self.ends_picture(info),
+            cut: self.cut,
             vp8: info.vp8.and_then(|position| self.vp8.patch(&position)),
         }
+    }
+
+    /// Whether the packet ends its picture as it leaves, since what follows of that is withheld
+    /// (RFC 9628 §4.1; RTP Payload Format for AV1, §4.2).
+    fn ends_picture(&self, info: &PacketInfo) -> bool {
+        self.cut.zip(info.position).is_some_and(|(cut, position)| {
+            position.ends_frame && position.sub_layer.spatial == cut.spatial
+        })
     }
 
     fn index_of(&self, sequence_number: u64) -> u64 {
@@ -360,8 +438,10 @@ impl Newest {
     }
 }
 
-/// Spans that are remembered. Older ones cannot be answered for any more.
-pub(crate) const SPANS_MAX: usize = 32;
+/// Spans that are remembered: 3 KiB for a leg. Older ones cannot be answered for any more. A leg
+/// that gets every second picture of 60 a second leaves 30 spans in that time, so this is two
+/// seconds.
+pub(crate) const SPANS_MAX: usize = 64;
 
 /// The longest hole that is handed on to the receiver: what a cache can fill. A longer one is cut
 /// down to this, so that the receiver still sees that something is missing.

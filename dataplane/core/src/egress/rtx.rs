@@ -81,7 +81,7 @@ impl Leg {
         }
         self.repeater.spend(now, index, self.round_trip())?;
         Ok(Repeat {
-            forwarded: forwarded(rewritten, mapping.payload_type, packet.marker),
+            forwarded: forwarded(rewritten, mapping.payload_type),
             packet,
             rtx: self.repeater.numbers(mapping.rtx_payload_type),
         })
@@ -103,7 +103,7 @@ impl Leg {
         let mapping = *self.mapping(packet.payload_type)?;
         let rewritten = self.rewriter.map(source, number, packet.info)?;
         Some(Repeat {
-            forwarded: forwarded(rewritten, mapping.payload_type, packet.marker),
+            forwarded: forwarded(rewritten, mapping.payload_type),
             packet,
             rtx: Some(self.repeater.numbers(mapping.rtx_payload_type)?),
         })

@@ -1,6 +1,7 @@
 //! A leg from the packets of its publication to the bytes in the slot. The independent reader of
 //! what is written is the `rtp` crate.
 
+mod layers;
 mod reports;
 
 use core::time::Duration;
@@ -88,8 +89,12 @@ fn bytes(written: &Written<'_>, slot: &[u8]) -> Vec<u8> {
 }
 
 fn leg(codec: Codec, selection: LayerSelection) -> Leg {
+    Leg::new(&subscription(codec, selection), START)
+}
+
+fn subscription(codec: Codec, selection: LayerSelection) -> SubscribeParameters {
     let source_payload_type = crate::ingress::testing::codec(codec).payload_type;
-    let parameters = SubscribeParameters {
+    SubscribeParameters {
         number: 5,
         mid: ArrayString::from("3").unwrap(),
         kind: codec.kind(),
@@ -116,15 +121,13 @@ fn leg(codec: Codec, selection: LayerSelection) -> Leg {
             },
         ],
         selection,
-    };
-    Leg::new(
-        &parameters,
-        Start {
-            sequence_number: 0x8100,
-            rtx_sequence_number: 9,
-        },
-    )
+    }
 }
+
+const START: Start = Start {
+    sequence_number: 0x8100,
+    rtx_sequence_number: 9,
+};
 
 fn preferring(text: &str) -> LayerSelection {
     LayerSelection {

@@ -1,7 +1,8 @@
 //! Keeping the numbers of a VP8 stream continuous when its source changes (RFC 7741 §4.2).
 //!
 //! A receiver counts frames by their picture ids, and finds references by TL0PICIDX. Another
-//! encoding of the same track counts from somewhere else, so each span has its own differences.
+//! encoding of the same track counts from somewhere else, and a frame of a temporal layer that is
+//! withheld must not be missed, so each span has its own differences.
 
 use crate::ingress::cache::Vp8Position;
 use crate::rtp::payload::vp8::Numbers;
@@ -33,6 +34,14 @@ impl Vp8Deltas {
                 (Some(last), Some(own)) => last.wrapping_add(1).wrapping_sub(own) & KEY_INDEX_MASK,
                 _ => 0,
             },
+        }
+    }
+
+    /// The differences for what follows a picture that is withheld: the next one takes its number.
+    pub(crate) fn without_picture(self) -> Self {
+        Self {
+            picture_id: self.picture_id.wrapping_sub(1) & PICTURE_ID_MASK,
+            ..self
         }
     }
 

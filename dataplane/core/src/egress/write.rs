@@ -1,10 +1,14 @@
 //! Writing what was decided: a header into the slot, and the payload too if it must differ from
 //! what the cache holds.
 
+use shared::protocol::Extension;
+
 use super::leg::{Forwarded, Leg};
 use super::rtx::{Repeat, RtxNumbers};
+use crate::ingress::sub_layers::{ActiveTargets, SubLayer};
 use crate::ingress::{CachedPacket, OSN_BYTES};
 use crate::rtp::OutgoingHeader;
+use crate::rtp::dependency_descriptor::write_active_targets;
 use crate::rtp::payload::vp8;
 
 /// A packet that stands in a slot and waits to be sealed.
@@ -117,7 +121,7 @@ impl Leg {
             timestamp: forwarded.timestamp,
             ssrc: self.ssrc,
         };
-        let header_len = self.write_header(&header, number, packet, out)?;
+        let header_len = self.write_header(&header, (forwarded, number), packet, out)?;
         let payload = if forwarded.vp8.is_none() {
             PayloadSource::Shared(packet.padded_payload())
         } else {
@@ -150,7 +154,7 @@ impl Leg {
             timestamp: forwarded.timestamp,
             ssrc: rtx.ssrc,
         };
-        let header_len = self.write_header(&header, number, packet, out)?;
+        let header_len = self.write_header(&header, (forwarded, number), packet, out)?;
         let (original, rest) = out
             .get_mut(header_len..)?
             .split_first_chunk_mut::<OSN_BYTES>()?;
@@ -168,7 +172,7 @@ impl Leg {
     fn write_header(
         &self,
         header: &OutgoingHeader,
-        number: Option<u16>,
+        (forwarded, number): (&Forwarded, Option<u16>),
         packet: &CachedPacket<'_>,
         out: &mut [u8],
     ) -> Option<usize> {
@@ -178,9 +182,36 @@ impl Leg {
         let own = own.map(|id| (id, &value[..])).into_iter();
         let extensions = packet
             .extensions()
-            .filter_map(move |(extension, data)| Some((ids.id(extension)?, data)));
+            .filter_map(move |(extension, data)| Some((ids.id(extension)?, (extension, data))));
+        if let Some(cut) = forwarded.cut
+            && let Some(targets) = packet.position.and_then(|position| position.targets)
+        {
+            let mut room = [0; EXTENSION_BYTES_MAX];
+            let descriptor = cut_descriptor(cut, &targets, packet, &mut room);
+            let extensions = extensions.map(|(id, (extension, data))| match descriptor {
+                Some(cut) if extension == Extension::DependencyDescriptor => (id, cut),
+                _ => (id, data),
+            });
+            return header.write(own.chain(extensions), out);
+        }
+        let extensions = extensions.map(|(id, (_, data))| (id, data));
         header.write(own.chain(extensions), out)
     }
+}
+
+/// The packet's dependency descriptor with a mask of the decode targets that `cut` leaves; none if
+/// there is no room for that.
+fn cut_descriptor<'a>(
+    cut: SubLayer,
+    targets: &ActiveTargets,
+    packet: &CachedPacket<'_>,
+    room: &'a mut [u8],
+) -> Option<&'a [u8]> {
+    let mut extensions = packet.extensions();
+    let (_, data) =
+        extensions.find(|(extension, _)| *extension == Extension::DependencyDescriptor)?;
+    let length = write_active_targets(data, targets.place, targets.up_to(cut), room)?;
+    room.get(..length)
 }
 
 /// Copies `payload`, that of `packet` with or without padding, with the numbers of this leg and
@@ -202,6 +233,9 @@ fn write_payload(
         .copy_from_slice(rest);
     Some(written + rest.len())
 }
+
+/// Bytes that a header extension can have (RFC 8285 §4.3).
+const EXTENSION_BYTES_MAX: usize = 255;
 
 /// The lower 16 bits, as they stand in a packet.
 #[expect(

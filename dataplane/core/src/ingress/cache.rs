@@ -4,6 +4,7 @@ use core::ops::{Deref, Range};
 
 use shared::protocol::{Codec, Extension, MediaKind};
 
+use super::sub_layers::LayerPosition;
 use crate::relay::Formats;
 use crate::rtp::payload::{starts_keyframe, vp8};
 use crate::rtp::{RtpError, RtpHeader};
@@ -33,6 +34,8 @@ pub(crate) struct PacketInfo {
     pub(crate) keyframe: bool,
     /// The numbers of a VP8 payload.
     pub(crate) vp8: Option<Vp8Position>,
+    /// Where it stands among the layers of its stream, if that has any.
+    pub(crate) position: Option<LayerPosition>,
     payload_start: u16,
     payload_end: u16,
     extensions: [ExtensionData; END_TO_END_MAX],
@@ -48,42 +51,44 @@ pub(crate) struct Vp8Position {
     pub(crate) picture_id: u16,
 }
 
-impl Vp8Position {
-    /// Widens a picture id of 7 bits, given the newest frame so far. Frames are in the order of
-    /// their packets: what comes after its packet is of that frame or of one up to 127 later, what
-    /// comes before it is of that frame or of one up to 127 earlier. Packets without a picture do
-    /// not count, so they may overtake any frame.
-    pub(crate) fn widen(&mut self, sequence_number: u64, newest: &mut Option<NewestPicture>) {
-        let Some(own) = self.descriptor.picture_id else {
-            return;
-        };
-        let is_late = newest.is_some_and(|newest| sequence_number < newest.sequence_number);
-        if let Some(newest) = *newest
-            && !self.descriptor.picture_id_is_long
-        {
-            let id = newest.picture_id;
-            let widened = if is_late {
-                id.wrapping_sub(id.wrapping_sub(own) & SHORT_MASK)
-            } else {
-                id.wrapping_add(own.wrapping_sub(id) & SHORT_MASK)
-            };
-            self.picture_id = widened & LONG_MASK;
-        }
-        if !is_late {
-            *newest = Some(NewestPicture {
-                sequence_number,
-                picture_id: self.picture_id,
-            });
-        }
-    }
-}
-
 /// The newest packet of a layer that has a picture id.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NewestPicture {
     sequence_number: u64,
     /// With 15 bits.
     picture_id: u16,
+}
+
+impl NewestPicture {
+    /// Widens a picture id of 7 bits to 15, given the newest frame so far. Frames are in the order
+    /// of their packets: what comes after its packet is of that frame or of one up to 127 later,
+    /// what comes before it is of that frame or of one up to 127 earlier. Packets without a picture
+    /// do not count, so they may overtake any frame.
+    pub(crate) fn widen(
+        newest: &mut Option<Self>,
+        sequence_number: u64,
+        picture_id: u16,
+        is_long: bool,
+    ) -> u16 {
+        let is_late = newest.is_some_and(|newest| sequence_number < newest.sequence_number);
+        let widened = match *newest {
+            Some(Self { picture_id: id, .. }) if !is_long => {
+                if is_late {
+                    id.wrapping_sub(id.wrapping_sub(picture_id) & SHORT_MASK) & LONG_MASK
+                } else {
+                    id.wrapping_add(picture_id.wrapping_sub(id) & SHORT_MASK) & LONG_MASK
+                }
+            }
+            _ => picture_id,
+        };
+        if !is_late {
+            *newest = Some(Self {
+                sequence_number,
+                picture_id: widened,
+            });
+        }
+        widened
+    }
 }
 
 impl PacketInfo {
@@ -119,6 +124,7 @@ impl PacketInfo {
                 descriptor,
                 picture_id: descriptor.picture_id.unwrap_or_default(),
             }),
+            position: None,
             payload_start: length(header.len())?,
             payload_end: length(header.len() + payload.len())?,
             extensions: [ExtensionData::NONE; END_TO_END_MAX],
@@ -455,7 +461,7 @@ pub(crate) const PACKET_BYTES_MAX: usize = 2048;
 
 /// Bytes kept of a video layer: 1.6 s at 2.5 Mb/s.
 pub(crate) const VIDEO_BYTES: usize = 512 * 1024;
-/// Slots of a video layer: about 110 KiB. 1024 packets of 512 bytes fill the bytes too.
+/// Slots of a video layer: about 170 KiB. 1024 packets of 512 bytes fill the bytes too.
 pub(crate) const VIDEO_PACKETS: u64 = 1024;
 /// Bytes kept of an audio track: 2.5 s at 100 kb/s.
 pub(crate) const AUDIO_BYTES: usize = 32 * 1024;

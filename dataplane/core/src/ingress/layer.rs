@@ -2,14 +2,17 @@
 
 use core::time::Duration;
 
+use arrayvec::ArrayVec;
 use shared::counters::DropReason;
 use shared::protocol::{MediaKind, Rid};
 
 use super::Accepted;
-use super::cache::{CachedPacket, NewestPicture, PacketCache, PacketInfo};
+use super::cache::{CachedPacket, PacketCache, PacketInfo};
 use super::keyframe::{KeyframeMethod, KeyframeRequester};
 use super::nack::{Gap, MissingPackets};
 use super::report::{ClockMapping, Reception, duration_of};
+use super::sub_layers::rates::{SUB_LAYERS_MAX, SubLayerRate, SubLayerRates};
+use super::sub_layers::tracker::LayerTracker;
 use crate::rtcp::ReportBlock;
 use crate::rtp::SequenceExtender;
 use crate::time::{NtpTime, Timestamp};
@@ -68,7 +71,8 @@ pub(crate) struct Layer {
     highest: Option<u64>,
     /// Of the present stream.
     lowest: u64,
-    newest_picture: Option<NewestPicture>,
+    /// Of the present stream.
+    tracker: LayerTracker,
     missing: MissingPackets,
     reception: Reception,
     /// Requests for key frames of this layer.
@@ -77,6 +81,8 @@ pub(crate) struct Layer {
     /// Of the last packet.
     clock_rate: Option<u32>,
     rate: RateMeter,
+    /// Made with the first packet that tells its layers.
+    sub_layer_rates: Option<Box<SubLayerRates>>,
     last_packet_at: Option<Timestamp>,
     packets: u64,
     bytes: u64,
@@ -100,13 +106,14 @@ impl Layer {
             stream: 0,
             highest: None,
             lowest: 0,
-            newest_picture: None,
+            tracker: LayerTracker::default(),
             missing: MissingPackets::default(),
             reception: Reception::default(),
             keyframes: KeyframeRequester::new(config.keyframe_method),
             mapping: None,
             clock_rate: None,
             rate: RateMeter::default(),
+            sub_layer_rates: None,
             last_packet_at: None,
             packets: 0,
             bytes: 0,
@@ -153,7 +160,7 @@ impl Layer {
         if self.cache.contains(sequence_number) {
             return Err(DropReason::Duplicate);
         }
-        let info = self.complete(sequence_number, info);
+        let info = self.complete(sequence_number, info, packet);
         if !self.cache.insert(sequence_number, info, packet) {
             return Err(DropReason::TooLarge);
         }
@@ -220,6 +227,17 @@ impl Layer {
     /// Bits a second when it was received last, headers included; zero if it never was.
     pub(crate) fn last_bit_rate(&self) -> u64 {
         self.rate.last_bit_rate()
+    }
+
+    /// The layers inside of the stream that came lately, from the cheapest to the dearest, and what
+    /// each costs with all that it needs. Empty if the stream does not tell of any.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the allocation of bandwidth will ask")
+    )]
+    pub(crate) fn sub_layers(&self, now: Timestamp) -> ArrayVec<SubLayerRate, SUB_LAYERS_MAX> {
+        let rates = self.sub_layer_rates.as_ref();
+        rates.map(|rates| rates.rates(now)).unwrap_or_default()
     }
 
     /// Packets that came, repairs included.
@@ -316,20 +334,33 @@ impl Layer {
     }
 
     /// Adds to `info` what the packet alone does not tell.
-    fn complete(&mut self, sequence_number: u64, mut info: PacketInfo) -> PacketInfo {
+    fn complete(
+        &mut self,
+        sequence_number: u64,
+        mut info: PacketInfo,
+        packet: &[u8],
+    ) -> PacketInfo {
         // Within a stream a number is never half a cycle ahead: [`SequenceExtender`].
         if self
             .highest
             .is_some_and(|highest| sequence_number.saturating_sub(highest) >= STREAM_DISTANCE)
         {
             self.stream = self.stream.wrapping_add(1);
-            self.newest_picture = None;
+            self.tracker = LayerTracker::default();
+            self.sub_layer_rates = None;
         }
         info.stream = self.stream;
         self.clock_rate = Some(info.codec.clock_rate());
         info.captured_at = self.captured_at(info.timestamp);
-        if let Some(vp8) = &mut info.vp8 {
-            vp8.widen(sequence_number, &mut self.newest_picture);
+        let is_newest = self.highest < Some(sequence_number);
+        self.tracker
+            .complete(sequence_number, is_newest, &mut info, packet);
+        if let Some(position) = &info.position {
+            let now = info.received_at;
+            let rates = self
+                .sub_layer_rates
+                .get_or_insert_with(|| Box::new(SubLayerRates::new(now)));
+            rates.add(now, position, packet.len());
         }
         info
     }
@@ -426,7 +457,7 @@ impl RateMeter {
 pub(crate) const RECEIVING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the bit rate is measured over.
-const RATE_WINDOW: Duration = Duration::from_secs(1);
+pub(crate) const RATE_WINDOW: Duration = Duration::from_secs(1);
 
 /// A number so far ahead belongs to another stream of the layer.
 const STREAM_DISTANCE: u64 = 1 << 15;

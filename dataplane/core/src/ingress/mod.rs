@@ -8,6 +8,7 @@ pub(crate) mod keyframe;
 pub(crate) mod layer;
 pub(crate) mod nack;
 pub(crate) mod report;
+pub(crate) mod sub_layers;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod transport_feedback;

@@ -478,3 +478,42 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_picture_that_is_skipped_leaves_no_hole_in_numbers_or_picture_ids() {
+    let mut rewriter = Rewriter::new(FIRST);
+    rewriter.start(A, 1_000, &vp8(Vp8::key(70)));
+    // Two packets of one picture.
+    rewriter.skip_next(1_001, true);
+    rewriter.skip_next(1_002, false);
+    let next = rewriter.map(A, 1_003, &vp8(Vp8::frame(72))).unwrap();
+    assert_eq!(next.index, FIRST + 1);
+    assert_eq!(next.vp8.unwrap().picture_id, 71);
+    assert_eq!(next.vp8.unwrap().tl0_picture_index, 72);
+}
+
+#[test]
+fn a_cut_holds_from_the_next_packet_on() {
+    let cut = SubLayer {
+        spatial: 0,
+        temporal: 1,
+    };
+    let mut rewriter = started();
+    rewriter.set_cut(Some(cut));
+    // Two were lost before it: they are what they would have been.
+    let next = rewriter.map(A, 1_003, &plain()).unwrap();
+    assert_eq!((next.index, next.cut), (FIRST + 3, Some(cut)));
+    let late = rewriter.map(A, 1_002, &plain()).unwrap();
+    assert_eq!((late.index, late.cut), (FIRST + 2, None));
+    assert_eq!(rewriter.reverse(502), Some((A, 1_002, FIRST + 2)));
+    assert_eq!(rewriter.reverse(503), Some((A, 1_003, FIRST + 3)));
+}
+
+#[test]
+fn the_timestamp_of_the_newest_frame_is_that_of_the_source() {
+    let mut rewriter = Rewriter::new(FIRST);
+    assert_eq!(rewriter.newest_timestamp(), None);
+    rewriter.start(A, 1_000, &at(9_000, 100));
+    rewriter.start(B, 70_000, &at(77, 200));
+    assert_eq!(rewriter.newest_timestamp(), Some(77));
+}

@@ -179,21 +179,11 @@ const EXTENSIONS: [Extension; 15] = [
     Extension::AbsoluteCaptureTime,
 ];
 
-fn position(frame: Vp8) -> Vp8Position {
-    let descriptor = vp8::Descriptor::parse(&frame.payload()).unwrap();
-    Vp8Position {
-        descriptor,
-        picture_id: frame.picture_id,
-    }
-}
-
 #[test]
 fn picture_ids_of_7_bits_are_widened_across_their_wraps() {
     let mut newest = None;
     let mut widen = |id: u16, sequence_number| {
-        let mut position = position(Vp8::frame(id).short());
-        position.widen(sequence_number, &mut newest);
-        position.picture_id
+        NewestPicture::widen(&mut newest, sequence_number, id & 0x7f, false)
     };
     let ids = [(126, 1_126), (127, 1_127), (0, 1_128), (1, 1_129)];
     assert_eq!(ids.map(|(id, at)| widen(id, at)), [126, 127, 128, 129]);
@@ -228,8 +218,6 @@ fn packets_without_a_picture_do_not_make_a_frame_late() {
 #[test]
 fn picture_ids_of_15_bits_stay_as_they_are() {
     let mut newest = None;
-    position(Vp8::frame(20_000)).widen(1, &mut newest);
-    let mut position = position(Vp8::frame(5));
-    position.widen(2, &mut newest);
-    assert_eq!(position.picture_id, 5);
+    assert_eq!(NewestPicture::widen(&mut newest, 1, 20_000, true), 20_000);
+    assert_eq!(NewestPicture::widen(&mut newest, 2, 5, true), 5);
 }

@@ -1,0 +1,110 @@
+//! One stream's layers as its packets come.
+
+use shared::protocol::{Codec, Extension};
+
+use super::described::DescribedStream;
+use super::vp9::{Vp9Packet, Vp9Stream};
+use super::{LayerPosition, SubLayer, SubLayerSet};
+use crate::ingress::cache::{NewestPicture, PacketInfo};
+use crate::rtp::payload::vp9;
+
+/// Finds out where packets stand. A stream without layers costs it next to nothing.
+#[derive(Debug, Default)]
+pub(crate) struct LayerTracker {
+    /// The newest packet that has a picture id.
+    newest_picture: Option<NewestPicture>,
+    /// The highest temporal layer of VP8.
+    temporal_top: u8,
+    // Made with the first packet that needs it.
+    vp9: Option<Box<Vp9Stream>>,
+    described: Option<Box<DescribedStream>>,
+}
+
+impl LayerTracker {
+    /// Adds to `info`, of `packet`, what follows from the packets before: the whole picture id, and
+    /// where it stands. `is_newest` tells that it is ahead of all that came before.
+    pub(crate) fn complete(
+        &mut self,
+        sequence_number: u64,
+        is_newest: bool,
+        info: &mut PacketInfo,
+        packet: &[u8],
+    ) {
+        info.position = match info.codec {
+            Codec::Vp8 => self.vp8(sequence_number, info),
+            Codec::Vp9 => self.vp9(sequence_number, is_newest, info, packet),
+            Codec::Av1 | Codec::H264 | Codec::H265 => self.described(is_newest, info, packet),
+            Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 => None,
+        };
+    }
+
+    /// RFC 7741 §4.2. Temporal layers are told by TID and Y; the picture id tells frames apart.
+    fn vp8(&mut self, sequence_number: u64, info: &mut PacketInfo) -> Option<LayerPosition> {
+        let position = info.vp8.as_mut()?;
+        let descriptor = position.descriptor;
+        let id = descriptor.picture_id?;
+        let is_long = descriptor.picture_id_is_long;
+        position.picture_id =
+            NewestPicture::widen(&mut self.newest_picture, sequence_number, id, is_long);
+        let temporal = descriptor.temporal_layer?;
+        let sub_layer = SubLayer {
+            spatial: 0,
+            temporal,
+        };
+        self.temporal_top = self.temporal_top.max(temporal);
+        Some(LayerPosition {
+            sub_layer,
+            top: SubLayer {
+                spatial: 0,
+                temporal: self.temporal_top,
+            },
+            starts_frame: descriptor.starts_frame(),
+            ends_frame: info.marker,
+            is_temporal_step: descriptor.layer_sync,
+            frame: position.picture_id,
+            references: 0,
+            needed_by: SubLayerSet::at_least(sub_layer),
+            switches_to: if info.keyframe {
+                SubLayerSet::at_least(sub_layer)
+            } else {
+                SubLayerSet::NONE
+            },
+            targets: None,
+        })
+    }
+
+    fn vp9(
+        &mut self,
+        sequence_number: u64,
+        is_newest: bool,
+        info: &PacketInfo,
+        packet: &[u8],
+    ) -> Option<LayerPosition> {
+        let descriptor = vp9::Descriptor::parse(packet.get(info.payload())?)?;
+        descriptor.layer?;
+        let id = descriptor.picture_id?;
+        let is_long = descriptor.picture_id_is_long;
+        let picture_id =
+            NewestPicture::widen(&mut self.newest_picture, sequence_number, id, is_long);
+        let stream = self.vp9.get_or_insert_default();
+        stream.position(&Vp9Packet {
+            descriptor: &descriptor,
+            picture_id,
+            marker: info.marker,
+            is_newest,
+        })
+    }
+
+    fn described(
+        &mut self,
+        is_newest: bool,
+        info: &PacketInfo,
+        packet: &[u8],
+    ) -> Option<LayerPosition> {
+        let mut extensions = info.extensions(packet);
+        let (_, data) =
+            extensions.find(|(extension, _)| *extension == Extension::DependencyDescriptor)?;
+        let stream = self.described.get_or_insert_default();
+        stream.position(data, is_newest)
+    }
+}
