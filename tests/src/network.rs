@@ -1,9 +1,13 @@
 //! What a network does to datagrams. One [`Link`] is one direction between a client and its shard.
+//!
+//! It is pure: time comes in as an argument and randomness from a seed, so simulated scenarios and
+//! the proxy for real clients ([`crate::impair`]) share it.
 
 use core::time::Duration;
 
 use arrayvec::ArrayVec;
 use dataplane_core::time::Timestamp;
+use serde::Serialize;
 
 use crate::rng::Rng;
 
@@ -24,10 +28,19 @@ pub struct LinkModel {
     pub reordering: f64,
     /// How much later an overtaken one comes, at most.
     pub reordering_delay: Duration,
-    /// Bits a second and the bytes that wait before datagrams are dropped.
+    /// A narrow place before the delay; none if there is room for everything.
     pub bottleneck: Option<Bottleneck>,
     /// While it is down nothing goes through.
     pub state: LinkState,
+}
+
+/// Which way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Direction {
+    /// From the client to the server.
+    Up,
+    /// From the server to the client.
+    Down,
 }
 
 /// Whether anything goes through.
@@ -50,13 +63,22 @@ pub struct Burst {
     pub loss: f64,
 }
 
-/// A narrow place with a queue in front of it.
+/// A narrow place with a queue in front of it, which drops what comes when it is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bottleneck {
-    /// Bits a second.
+    /// Bits a second, not zero. Headers below UDP are not counted.
     pub rate: u64,
-    /// Bytes that may wait.
-    pub queue: u64,
+    /// How much may wait.
+    pub queue: QueueLimit,
+}
+
+/// When a queue is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueLimit {
+    /// What waits would be more bytes than this with the datagram that comes.
+    Bytes(u64),
+    /// What is there would keep the datagram that comes waiting longer (RFC 8867 §4.2).
+    Time(Duration),
 }
 
 impl Default for LinkModel {
@@ -86,15 +108,34 @@ impl LinkModel {
     }
 }
 
+/// What became of the datagrams of a link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LinkCounters {
+    /// All that were sent into it.
+    pub packets: u64,
+    /// And their bytes.
+    pub bytes: u64,
+    /// Those of them that come out; some may still be under way.
+    pub delivered_packets: u64,
+    /// And their bytes.
+    pub delivered_bytes: u64,
+    /// Lost at random, in a burst, or because the link is down.
+    pub lost: u64,
+    /// Dropped because the queue was full.
+    pub overflowed: u64,
+}
+
 /// One direction.
 #[derive(Debug)]
 pub struct Link {
-    /// How it behaves now.
-    pub model: LinkModel,
+    model: LinkModel,
     rng: Rng,
     in_burst: bool,
-    free_at: Timestamp,
+    /// Bits before the narrow place at `backlog_at`.
+    backlog: u64,
+    backlog_at: Timestamp,
     last_arrival: Timestamp,
+    counters: LinkCounters,
 }
 
 impl Link {
@@ -104,20 +145,52 @@ impl Link {
             model,
             rng,
             in_burst: false,
-            free_at: Timestamp::default(),
+            backlog: 0,
+            backlog_at: Timestamp::default(),
             last_arrival: Timestamp::default(),
+            counters: LinkCounters::default(),
         }
+    }
+
+    /// How it behaves now.
+    pub fn model(&self) -> LinkModel {
+        self.model
+    }
+
+    /// Behaves like this from now on. What is under way comes when it was said to come; what is sent
+    /// from now on waits until the new rate has drained what waits now.
+    pub fn set_model(&mut self, now: Timestamp, model: LinkModel) {
+        self.drain(now);
+        self.model = model;
+    }
+
+    /// What became of everything so far.
+    pub fn counters(&self) -> LinkCounters {
+        self.counters
+    }
+
+    /// How long a datagram that is sent now would wait before the narrow place.
+    pub fn queue_delay(&mut self, now: Timestamp) -> Duration {
+        self.drain(now);
+        let rate = self.model.bottleneck.map(|bottleneck| bottleneck.rate);
+        rate.map_or(Duration::ZERO, |rate| time_of(self.backlog, rate))
     }
 
     /// When a datagram of `bytes` comes out: not at all, once or twice.
     pub fn send(&mut self, now: Timestamp, bytes: usize) -> ArrayVec<Timestamp, 2> {
         let mut arrivals = ArrayVec::new();
+        self.counters.packets += 1;
+        self.counters.bytes += bytes as u64;
         if self.model.state == LinkState::Down || self.is_lost() {
+            self.counters.lost += 1;
             return arrivals;
         }
         let Some(sent) = self.through_bottleneck(now, bytes as u64) else {
+            self.counters.overflowed += 1;
             return arrivals;
         };
+        self.counters.delivered_packets += 1;
+        self.counters.delivered_bytes += bytes as u64;
         let arrival = sent + self.model.delay + self.rng.duration(self.model.jitter);
         if self.rng.chance(self.model.reordering) {
             arrivals.push(arrival + self.rng.duration(self.model.reordering_delay));
@@ -147,17 +220,36 @@ impl Link {
 
     /// When the datagram has left the narrow place; none if its queue is full.
     fn through_bottleneck(&mut self, now: Timestamp, bytes: u64) -> Option<Timestamp> {
+        self.drain(now);
         let Some(Bottleneck { rate, queue }) = self.model.bottleneck else {
             return Some(now);
         };
-        let waiting = self.free_at.since(now).as_nanos() * u128::from(rate) / 8_000_000_000;
-        if waiting + u128::from(bytes) > u128::from(queue) {
+        let is_full = match queue {
+            QueueLimit::Bytes(limit) => self.backlog / 8 + bytes > limit,
+            QueueLimit::Time(limit) => time_of(self.backlog, rate) > limit,
+        };
+        if is_full {
             return None;
         }
-        let time = Duration::from_nanos(bytes * 8_000_000_000 / rate);
-        self.free_at = self.free_at.max(now) + time;
-        Some(self.free_at)
+        self.backlog += bytes * 8;
+        Some(now + time_of(self.backlog, rate))
     }
+
+    fn drain(&mut self, now: Timestamp) {
+        let time = now.since(self.backlog_at).as_nanos();
+        self.backlog_at = self.backlog_at.max(now);
+        self.backlog = self.model.bottleneck.map_or(0, |bottleneck| {
+            let drained = time * u128::from(bottleneck.rate) / 1_000_000_000;
+            self.backlog
+                .saturating_sub(u64::try_from(drained).unwrap_or(u64::MAX))
+        });
+    }
+}
+
+/// How long `bits` take at `rate` bits a second.
+fn time_of(bits: u64, rate: u64) -> Duration {
+    let nanos = u128::from(bits) * 1_000_000_000 / u128::from(rate);
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -221,7 +313,7 @@ mod tests {
         let mut link = link(LinkModel {
             bottleneck: Some(Bottleneck {
                 rate: 800_000,
-                queue: 2_000,
+                queue: QueueLimit::Bytes(2_000),
             }),
             ..LinkModel::default()
         });
@@ -229,5 +321,75 @@ mod tests {
         assert_eq!(link.send(ms(0), 1000).as_slice(), [ms(40)]);
         assert!(link.send(ms(0), 1000).is_empty());
         assert_eq!(link.send(ms(10), 1000).as_slice(), [ms(50)]);
+    }
+
+    #[test]
+    fn a_queue_of_some_time_drops_what_would_wait_longer() {
+        let mut link = narrow(800_000, Duration::from_millis(300));
+        // 10 ms each: 30 of them keep the next one waiting for 300 ms, which is still allowed.
+        let taken = (0..100).filter(|_| !link.send(ms(0), 1000).is_empty());
+        assert_eq!(taken.count(), 31);
+        assert_eq!(link.queue_delay(ms(0)), Duration::from_millis(310));
+        assert_eq!(link.queue_delay(ms(250)), Duration::from_millis(60));
+    }
+
+    #[test]
+    fn a_narrow_place_lets_its_rate_through() {
+        let mut link = narrow(500_000, Duration::from_millis(300));
+        // 1 Mb/s for 10 s.
+        let last = (0..10_000).flat_map(|at| link.send(ms(at), 125)).max();
+        let counters = link.counters();
+        let time = last.unwrap().since(Timestamp::default()).as_secs_f64();
+        let rate = counters.delivered_bytes as f64 * 8.0 / time;
+        assert!((495_000.0..505_000.0).contains(&rate), "{rate}");
+        assert_eq!(
+            counters.packets,
+            counters.delivered_packets + counters.overflowed
+        );
+    }
+
+    #[test]
+    fn another_rate_counts_from_then_on() {
+        let mut link = narrow(800_000, Duration::from_secs(1));
+        for _ in 0..20 {
+            link.send(ms(0), 1000);
+        }
+        // Half of the 200 ms are through; the other half takes four times as long now.
+        let mut model = link.model();
+        model.bottleneck.as_mut().unwrap().rate = 200_000;
+        link.set_model(ms(100), model);
+        assert_eq!(link.queue_delay(ms(100)), Duration::from_millis(400));
+        assert_eq!(link.send(ms(100), 1000).as_slice(), [ms(560)]);
+    }
+
+    #[test]
+    fn nothing_waits_any_more_when_a_narrow_place_is_gone() {
+        let mut link = narrow(80_000, Duration::from_secs(1));
+        let before = link.send(ms(0), 1000);
+        link.set_model(ms(10), LinkModel::default());
+        assert_eq!(link.queue_delay(ms(10)), Duration::ZERO);
+        // But what was sent before is not overtaken.
+        assert_eq!(link.send(ms(10), 1000), before);
+        assert_eq!(link.send(ms(200), 1000).as_slice(), [ms(220)]);
+    }
+
+    #[test]
+    fn a_link_that_is_down_loses_everything() {
+        let mut link = link(LinkModel {
+            state: LinkState::Down,
+            ..LinkModel::default()
+        });
+        assert!(link.send(ms(0), 1000).is_empty());
+        assert_eq!((link.counters().packets, link.counters().lost), (1, 1));
+    }
+
+    fn narrow(rate: u64, queue: Duration) -> Link {
+        link(LinkModel {
+            bottleneck: Some(Bottleneck {
+                rate,
+                queue: QueueLimit::Time(queue),
+            }),
+            ..LinkModel::default()
+        })
     }
 }

@@ -7,7 +7,7 @@ use shared::protocol::{DtlsRole, MediaKind, Ordering};
 
 use crate::checker::Completeness;
 use crate::content::PictureIdWidth;
-use crate::network::{Burst, LinkModel, LinkState};
+use crate::network::{Burst, Direction, LinkModel, LinkState};
 use crate::peer::{ClientOptions, Feedback};
 use crate::pool::PROFILES;
 use crate::publisher::{Announcement, Flow, KeyframeRequests, Repair, TrackSpec};
@@ -200,7 +200,10 @@ impl Scenario {
     fn outage(&mut self) {
         self.completeness = Completeness::Accounted;
         let client = self.client();
-        let before = (self.world.up[client].model, self.world.down[client].model);
+        let before = (
+            self.world.up[client].model(),
+            self.world.down[client].model(),
+        );
         let mut model = before.0;
         if self.rng.chance(0.5) {
             model.state = LinkState::Down;
@@ -214,7 +217,8 @@ impl Scenario {
         self.world.set_links(client, model);
         let time = self.rng.between(100, 4_000);
         self.world.run_for_ms(time);
-        (self.world.up[client].model, self.world.down[client].model) = before;
+        self.world.set_link(client, Direction::Up, before.0);
+        self.world.set_link(client, Direction::Down, before.1);
     }
 
     fn pause_a_layer(&mut self) {

@@ -18,7 +18,7 @@ use shared::protocol::{Command, CommandError, Event, Reply, TransportState};
 
 use crate::checker::Checker;
 use crate::content::Ledger;
-use crate::network::{Link, LinkModel};
+use crate::network::{Direction, Link, LinkModel};
 use crate::peer::{Client, Outgoing, Surroundings};
 use crate::pool::{Pool, RETRANSMISSION_INTERVAL};
 use crate::rng::{Rng, hash};
@@ -203,8 +203,18 @@ impl World {
 
     /// Both directions of a client behave like this from now on.
     pub fn set_links(&mut self, client: usize, model: LinkModel) {
-        self.up[client].model = model;
-        self.down[client].model = model;
+        for direction in [Direction::Up, Direction::Down] {
+            self.set_link(client, direction, model);
+        }
+    }
+
+    /// One direction of a client behaves like this from now on.
+    pub fn set_link(&mut self, client: usize, direction: Direction, model: LinkModel) {
+        let links = match direction {
+            Direction::Up => &mut self.up,
+            Direction::Down => &mut self.down,
+        };
+        links[client].set_model(self.now, model);
     }
 
     /// Lets time pass.

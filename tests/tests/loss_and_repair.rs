@@ -9,7 +9,7 @@ use core::time::Duration;
 use shared::counters::{Counter, DropReason};
 use tests::World;
 use tests::checker::Completeness;
-use tests::network::{Bottleneck, Burst, LinkModel, LinkState};
+use tests::network::{Bottleneck, Burst, Direction, LinkModel, LinkState, QueueLimit};
 use tests::peer::ClientOptions;
 use tests::publisher::{Flow, Repair, TrackSpec};
 use tests::subscriber::SubscriptionSpec;
@@ -36,9 +36,9 @@ fn call(seed: u64, repair: Repair) -> (World, usize, usize) {
 #[test]
 fn losses_on_the_way_down_are_repaired_with_rtx() {
     let (mut world, _, subscriber) = call(1, Repair::Rtx);
-    world.down[subscriber].model = LinkModel::losing(0.1);
+    world.set_link(subscriber, Direction::Down, LinkModel::losing(0.1));
     world.run_for_ms(10_000);
-    world.down[subscriber].model = LinkModel::default();
+    world.set_link(subscriber, Direction::Down, LinkModel::default());
     world.settle(Completeness::Complete);
     assert!(world.counter(0, Counter::RtpPacketsRetransmitted) > 80);
     assert_eq!(
@@ -50,9 +50,9 @@ fn losses_on_the_way_down_are_repaired_with_rtx() {
 #[test]
 fn losses_on_the_way_down_are_repaired_plainly_with_the_same_bytes() {
     let (mut world, _, subscriber) = call(2, Repair::Plain);
-    world.down[subscriber].model = LinkModel::losing(0.1);
+    world.set_link(subscriber, Direction::Down, LinkModel::losing(0.1));
     world.run_for_ms(10_000);
-    world.down[subscriber].model = LinkModel::default();
+    world.set_link(subscriber, Direction::Down, LinkModel::default());
     world.settle(Completeness::Complete);
     // That a repeat is the same to the last bit is checked for each: `SentByServer`.
     assert!(world.checker.sent.repeats > 80);
@@ -62,9 +62,9 @@ fn losses_on_the_way_down_are_repaired_plainly_with_the_same_bytes() {
 fn losses_on_the_way_up_are_repaired_before_they_are_forwarded() {
     for (seed, repair) in [(3, Repair::Rtx), (4, Repair::Plain)] {
         let (mut world, publisher, _) = call(seed, repair);
-        world.up[publisher].model = LinkModel::losing(0.1);
+        world.set_link(publisher, Direction::Up, LinkModel::losing(0.1));
         world.run_for_ms(10_000);
-        world.up[publisher].model = LinkModel::default();
+        world.set_link(publisher, Direction::Up, LinkModel::default());
         world.settle(Completeness::Complete);
         assert!(world.counter(0, Counter::NacksSent) > 80);
     }
@@ -114,7 +114,7 @@ fn bursts_are_repaired_or_accounted_for() {
 #[test]
 fn without_repair_what_is_lost_stays_lost_and_nothing_else() {
     let (mut world, _, subscriber) = call(7, Repair::None);
-    world.down[subscriber].model = LinkModel::losing(0.05);
+    world.set_link(subscriber, Direction::Down, LinkModel::losing(0.05));
     world.run_for_ms(10_000);
     let summaries = world.settle(Completeness::Accounted);
     assert!(
@@ -133,9 +133,9 @@ fn after_an_outage_video_goes_on_with_a_key_frame() {
         state: LinkState::Down,
         ..LinkModel::default()
     };
-    world.up[publisher].model = down;
+    world.set_link(publisher, Direction::Up, down);
     world.run_for_ms(5_000);
-    world.up[publisher].model = LinkModel::default();
+    world.set_link(publisher, Direction::Up, LinkModel::default());
     world.run_for_ms(3_000);
     world.settle(Completeness::Accounted);
     assert!(world.counter(0, Counter::KeyframesReceived) > before);
@@ -223,7 +223,7 @@ fn a_packet_asked_for_in_the_turn_that_brings_it_leaves_with_one_content() {
     };
     world.subscribe(subscriber, video, spec);
     world.run_for_ms(1_500);
-    world.up[publisher].model = LinkModel::losing(0.1);
+    world.set_link(publisher, Direction::Up, LinkModel::losing(0.1));
     // What is lost on the way up is asked for all the time, so also just when it comes.
     for _ in 0..1_000 {
         let leg = world.leg(subscriber, 0);
@@ -234,7 +234,7 @@ fn a_packet_asked_for_in_the_turn_that_brings_it_leaves_with_one_content() {
         }
         world.run_for_ms(3);
     }
-    world.up[publisher].model = LinkModel::default();
+    world.set_link(publisher, Direction::Up, LinkModel::default());
     // That one number never stands for two contents is checked for each: `SentByServer`.
     world.settle(Completeness::Complete);
     assert!(world.counter(0, Counter::RtpPacketsRecovered) > 100);
@@ -243,12 +243,16 @@ fn a_packet_asked_for_in_the_turn_that_brings_it_leaves_with_one_content() {
 #[test]
 fn a_narrow_link_delays_but_changes_nothing() {
     let (mut world, publisher, _) = call(10, Repair::Rtx);
-    world.up[publisher].model.bottleneck = Some(Bottleneck {
-        rate: 600_000,
-        queue: 30_000,
-    });
+    let narrow = LinkModel {
+        bottleneck: Some(Bottleneck {
+            rate: 600_000,
+            queue: QueueLimit::Bytes(30_000),
+        }),
+        ..LinkModel::default()
+    };
+    world.set_link(publisher, Direction::Up, narrow);
     world.run_for_ms(10_000);
-    world.up[publisher].model.bottleneck = None;
+    world.set_link(publisher, Direction::Up, LinkModel::default());
     world.settle(Completeness::Accounted);
 }
 

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use tests::World;
 use tests::checker::Completeness;
-use tests::network::LinkModel;
+use tests::network::{Direction, LinkModel};
 use tests::peer::ClientOptions;
 use tests::pool::PROFILES;
 use tests::publisher::{Repair, TrackSpec};
@@ -92,9 +92,9 @@ fn the_legs_numbers_wrap_twice() {
     let video = world.publish(publisher, dense(30_000));
     world.subscribe(subscriber, video, SubscriptionSpec::default());
     world.run_for_ms(3_000);
-    world.down[subscriber].model = LinkModel::losing(0.01);
+    world.set_link(subscriber, Direction::Down, LinkModel::losing(0.01));
     world.run_for_ms(63_000);
-    world.down[subscriber].model = LinkModel::default();
+    world.set_link(subscriber, Direction::Down, LinkModel::default());
     world.settle(Completeness::Complete);
     let last = world.leg(subscriber, 0).received.keys().last().copied();
     assert!(last > Some(2 << 16), "{last:?}");

@@ -8,7 +8,7 @@ use shared::protocol::Ordering;
 use tests::World;
 use tests::checker::Completeness;
 use tests::content::PictureIdWidth;
-use tests::network::LinkModel;
+use tests::network::{Direction, LinkModel};
 use tests::peer::ClientOptions;
 use tests::publisher::{Announcement, Flow, Repair, TrackSpec};
 use tests::subscriber::SubscriptionSpec;
@@ -97,12 +97,12 @@ fn a_switch_to_a_repaired_key_frame_brings_what_overtook_it() {
     };
     world.subscribe(subscriber, video, spec);
     world.run_for_ms(3_000);
-    world.up[publisher].model = LinkModel::losing(0.2);
+    world.set_link(publisher, Direction::Up, LinkModel::losing(0.2));
     for rid in ["b", "c", "a", "c", "b", "a", "b", "a"] {
         world.resubscribe(subscriber, 0, video, Some(rid));
         world.run_for_ms(2_500);
     }
-    world.up[publisher].model = LinkModel::default();
+    world.set_link(publisher, Direction::Up, LinkModel::default());
     let summaries = world.settle(Completeness::Complete);
     assert!(summaries[subscriber][0].switches >= 6, "{summaries:?}");
 }
@@ -114,7 +114,11 @@ fn a_switch_keeps_its_time_while_seconds_of_media_wait_on_the_way_up() {
     // The last frame that leaves is from before the delay, the next one from within it.
     world.track_mut(video).layers[0].flow = Flow::Paused;
     world.run_for_ms(200);
-    world.up[publisher].model.delay = Duration::from_millis(1_500);
+    let slow = LinkModel {
+        delay: Duration::from_millis(1_500),
+        ..LinkModel::default()
+    };
+    world.set_link(publisher, Direction::Up, slow);
     world.run_for_ms(4_000);
     world.resubscribe(subscriber, 0, video, Some("b"));
     world.run_for_ms(5_000);
