@@ -8,6 +8,7 @@
 //! shard.
 //!
 //! * [`network`]: what a link does to datagrams;
+//! * [`impair`]: the same links for the datagrams of real clients (the binary `impair`);
 //! * [`world`]: time, turns of the shards, the handshake pool's part;
 //! * [`peer`]: a client's ICE, DTLS (keys only) and SRTP, made of independent crates;
 //! * [`publisher`], [`subscriber`]: a client's media;
@@ -26,6 +27,7 @@ pub mod arrivals;
 pub mod attack;
 pub mod checker;
 pub mod content;
+pub mod impair;
 pub mod network;
 pub mod peer;
 pub mod pool;
