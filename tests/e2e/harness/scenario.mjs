@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import os from 'node:os';
 import test from 'node:test';
 import { inbound, launchBrowser, Tab } from './browser.mjs';
+import { Impairment, MEDIA_IP } from './impairment.mjs';
 import { Server } from './server.mjs';
 import { wait } from './wait.mjs';
 
@@ -23,28 +24,42 @@ export const FRAMES_MIN = 250;
  * the scenario even if `body` did not look at them.
  */
 export function scenario(name, serverOptions, body) {
-  test(name, { timeout: TEST_TIMEOUT_MS }, async () => {
-    const tabs = [];
-    let server;
-    let browser;
+  test(name, { timeout: TEST_TIMEOUT_MS }, () => play(serverOptions, body));
+}
+
+/** The same with `{impairment}`, through which all media of the (one) shard goes. */
+export function impairedScenario(name, serverOptions, body) {
+  test(name, { timeout: TEST_TIMEOUT_MS }, () => play({ ...serverOptions, mediaIp: MEDIA_IP }, async (stage) => {
+    const impairment = await Impairment.start(stage.server.mediaPort);
     try {
-      server = await Server.start(serverOptions);
-      browser = await launchBrowser();
-      const open = async (fragment, contextOptions) => {
-        const tab = await Tab.open(browser, server, { room: 'test', ...fragment }, contextOptions);
-        tabs.push(tab);
-        return tab;
-      };
-      await within(BODY_TIMEOUT_MS, body({ server, browser, open }));
-      for (const tab of tabs) assert.deepEqual(tab.errors, [], 'errors on the page');
-    } catch (error) {
-      await tell(server, tabs);
-      throw error;
+      await body({ ...stage, impairment });
     } finally {
-      await browser?.close();
-      await server?.stop();
+      await impairment.stop();
     }
-  });
+  }));
+}
+
+async function play(serverOptions, body) {
+  const tabs = [];
+  let server;
+  let browser;
+  try {
+    server = await Server.start(serverOptions);
+    browser = await launchBrowser();
+    const open = async (fragment, contextOptions) => {
+      const tab = await Tab.open(browser, server, { room: 'test', ...fragment }, contextOptions);
+      tabs.push(tab);
+      return tab;
+    };
+    await within(BODY_TIMEOUT_MS, body({ server, browser, open }));
+    for (const tab of tabs) assert.deepEqual(tab.errors, [], 'errors on the page');
+  } catch (error) {
+    await tell(server, tabs);
+    throw error;
+  } finally {
+    await browser?.close();
+    await server?.stop();
+  }
 }
 
 /** Watches what `tab` receives from one other for 10 s; resolves to what changed meanwhile. */

@@ -34,7 +34,7 @@ export class Server {
     const directory = await fs.mkdtemp(path.join(os.tmpdir(), 'jackfield-e2e-'));
     const http = await freeTcpPort();
     const media = await freeUdpPorts(shards);
-    const server = new Server(directory, `${tls ? 'https' : 'http'}://127.0.0.1:${http}`, [
+    const server = new Server(directory, `${tls ? 'https' : 'http'}://127.0.0.1:${http}`, media, [
       'serve',
       '--http', `127.0.0.1:${http}`,
       '--media-ip', mediaIp,
@@ -55,10 +55,12 @@ export class Server {
     return server;
   }
 
-  constructor(directory, origin, args) {
+  constructor(directory, origin, mediaPort, args) {
     this.#directory = directory;
     this.#arguments = args;
     this.origin = origin;
+    /** The UDP port of the first shard. */
+    this.mediaPort = mediaPort;
   }
 
   /** Everything that the server has printed. */

@@ -60,7 +60,7 @@ export class Figures {
 
 /** Every entry of a report that a test may ask for, as plain objects. */
 export function plainReport(report) {
-  const types = ['inbound-rtp', 'outbound-rtp', 'remote-inbound-rtp', 'candidate-pair', 'transport', 'codec'];
+  const types = ['inbound-rtp', 'outbound-rtp', 'remote-inbound-rtp', 'candidate-pair', 'local-candidate', 'transport', 'codec'];
   return Array.from(report.values()).filter(({ type }) => types.includes(type));
 }
 

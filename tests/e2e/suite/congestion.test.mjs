@@ -1,0 +1,66 @@
+// Calls over links that lose packets or are too narrow, through the proxy `impair`.
+
+import assert from 'node:assert/strict';
+import { outbound } from '../harness/browser.mjs';
+import { FRAMES_MIN, impairedScenario, watch } from '../harness/scenario.mjs';
+
+const LOSS = 0.05;
+const SETTLE_MS = 3_000;
+const WATCH_MS = 15_000;
+
+impairedScenario('the picture goes on while a twentieth is lost on the way down', {}, async ({ open, impairment }) => {
+  const [ada, grace] = await callOfTwo(open);
+  await impairment.impair(ada, { down: { delay_ms: 20, loss: LOSS } });
+  await watch(ada, SETTLE_MS);
+  const [{ video, audio }, other] = await Promise.all([watch(ada, WATCH_MS), watch(grace, WATCH_MS)]);
+  const { down } = await impairment.statistics(ada);
+  assertLossy(down);
+  assertRepaired(video);
+  assertHeard(audio);
+  assert.ok(video.retransmittedPacketsReceived > 0, 'nothing was sent again');
+  assert.equal(other.video.packetsLost, 0, 'the loss of one is seen by the other');
+});
+
+impairedScenario('the picture goes on while a twentieth is lost on the way up', {}, async ({ open, impairment }) => {
+  const [ada, grace] = await callOfTwo(open);
+  await impairment.impair(ada, { up: { delay_ms: 20, loss: LOSS } });
+  await watch(grace, SETTLE_MS);
+  const before = await ada.stats();
+  const { video, audio } = await watch(grace, WATCH_MS);
+  const sent = outbound(await ada.stats(), 'video')[0];
+  const { up } = await impairment.statistics(ada);
+  assertLossy(up);
+  assertRepaired(video);
+  assertHeard(audio);
+  const again = sent.retransmittedPacketsSent - outbound(before, 'video')[0].retransmittedPacketsSent;
+  assert.ok(again > 0, 'the server asked for nothing again');
+});
+
+async function callOfTwo(open) {
+  const tabs = [await open({ name: 'Ada' }), await open({ name: 'Grace' })];
+  await Promise.all(tabs.map((tab) => tab.inCallWith(1)));
+  return tabs;
+}
+
+// The link did what the scenario is about.
+function assertLossy(link) {
+  assert.equal(link.overflowed, 0);
+  const share = link.lost / link.packets;
+  assert.ok(share > LOSS / 2 && share < LOSS * 2, `${link.lost} of ${link.packets} packets lost`);
+}
+
+function assertRepaired(video) {
+  const { framesDecoded, freezeCount, totalFreezesDuration } = video;
+  console.log(`${framesDecoded} frames, ${freezeCount} freezes of ${totalFreezesDuration.toFixed(2)} s, ${video.nackCount} NACKs, ${video.pliCount} PLIs`);
+  assert.ok(framesDecoded > FRAMES_MIN * WATCH_MS / 10_000, `only ${framesDecoded} frames decoded`);
+  assert.ok(freezeCount <= 1, `${freezeCount} freezes`);
+  assert.ok(totalFreezesDuration < 1, `frozen for ${totalFreezesDuration} s`);
+}
+
+// Sound is not sent again: what is missing is concealed, but no more than that.
+function assertHeard(audio) {
+  const concealed = audio.concealedSamples / audio.totalSamplesReceived;
+  console.log(`${(100 * concealed).toFixed(1)} % of the sound concealed`);
+  assert.ok(concealed < 2 * LOSS, `${concealed} of the sound concealed`);
+  assert.ok(audio.totalAudioEnergy > 1e-4, `audio energy ${audio.totalAudioEnergy}`);
+}
