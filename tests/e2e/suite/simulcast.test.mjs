@@ -1,20 +1,17 @@
 // A publisher that sends three sizes, and subscribers who choose among them.
 
 import assert from 'node:assert/strict';
-import { APP, SECRET } from '../harness/server.mjs';
-import { change, scenario } from '../harness/scenario.mjs';
 import { inbound, outbound } from '../harness/browser.mjs';
+import { allLayersSent, THREE_LAYERS, WIDTHS } from '../harness/layers.mjs';
+import { change, scenario } from '../harness/scenario.mjs';
+import { APP, SECRET } from '../harness/server.mjs';
 import { until, wait } from '../harness/wait.mjs';
 
-// Chromium sends all three layers from 960x540 on.
-const WIDTHS = { a: 960, b: 480, c: 240 };
-const PUBLISHER = { size: '960x540', simulcast: '1', name: 'Three sizes' };
-const RAMP_TIMEOUT_MS = 25_000;
 const SWITCH_TIMEOUT_MS = 6_000;
 
 for (const codec of ['VP8', 'H264']) {
   scenario(`a subscriber switches between the layers of ${codec} without a decode error`, {}, async ({ open }) => {
-    const publisher = await open({ ...PUBLISHER, codec });
+    const publisher = await open({ ...THREE_LAYERS, codec });
     await allLayersSent(publisher);
     const subscriber = await open({ size: '320x180' });
     await subscriber.inCallWith(1);
@@ -43,7 +40,7 @@ for (const codec of ['VP8', 'H264']) {
 }
 
 scenario('each layer is pulled by its rid', {}, async ({ open }) => {
-  const publisher = await open(PUBLISHER);
+  const publisher = await open(THREE_LAYERS);
   await allLayersSent(publisher);
   const { sessionId } = await publisher.stats();
   const viewer = await open({ autostart: '0' });
@@ -81,14 +78,6 @@ async function prefer(subscriber, rid) {
     select.value = wanted;
     select.dispatchEvent(new Event('change'));
   }, rid);
-}
-
-function allLayersSent(publisher) {
-  return until('three layers to be sent', RAMP_TIMEOUT_MS, async () => {
-    const layers = outbound(await publisher.stats(), 'video');
-    const widths = layers.filter(({ framesPerSecond }) => framesPerSecond > 20).map(({ frameWidth }) => frameWidth);
-    return Object.values(WIDTHS).every((width) => widths.includes(width));
-  });
 }
 
 function widthIs(subscriber, width) {
