@@ -43,15 +43,18 @@ export class Impairment {
 
   /** From now on the links of `tab`, which is connected, are like this: `{up, down}`. */
   async impair(tab, profiles) {
-    return this.#command({ profile: { client: String(await mediaPort(tab)), ...profiles } });
+    for (const port of await mediaPorts(tab)) {
+      await this.#command({ profile: { client: String(port), ...profiles } });
+    }
   }
 
   /** `{up, down}`: what became of the datagrams of `tab` so far. */
   async statistics(tab) {
     const { statistics: { clients, unsent } } = await this.#command('statistics');
     if (unsent > 0) throw new Error(`the proxy could not send ${unsent} datagrams`);
-    const port = await mediaPort(tab);
-    return clients.find(({ client }) => client.endsWith(`:${port}`));
+    const ports = await mediaPorts(tab);
+    const links = clients.filter(({ client }) => ports.includes(Number(client.split(':').at(-1))));
+    return { up: total(links.map(({ up }) => up)), down: total(links.map(({ down }) => down)) };
   }
 
   /** Ends it. */
@@ -76,12 +79,16 @@ export class Impairment {
   }
 }
 
-// The UDP port from which a tab sends its media.
-async function mediaPort(tab) {
+// The UDP ports from which a tab may send its media. There is one for each of its addresses, and
+// when the queue of one swallows checks, ICE goes over to another.
+async function mediaPorts(tab) {
   const { report } = await tab.stats();
-  const transport = report.find(({ type, selectedCandidatePairId }) => type === 'transport' && selectedCandidatePairId);
-  const pair = report.find(({ id }) => id === transport?.selectedCandidatePairId);
-  const local = report.find(({ id }) => id === pair?.localCandidateId);
-  if (!local) throw new Error('the tab is not connected');
-  return local.port;
+  const ports = report.filter(({ type, protocol }) => type === 'local-candidate' && protocol === 'udp').map(({ port }) => port);
+  if (ports.length === 0) throw new Error('the tab is not connected');
+  return [...new Set(ports)];
+}
+
+function total(links) {
+  const names = Object.keys(links[0] ?? {});
+  return Object.fromEntries(names.map((name) => [name, links.reduce((sum, link) => sum + link[name], 0)]));
 }
