@@ -72,23 +72,28 @@ export async function watch(tab, milliseconds = WATCH_MS) {
   return { before, after, idle, video: change(before, after, 'video'), audio: change(before, after, 'audio') };
 }
 
+/** All of `tabs` receive a whole call for 10 s. Packets that are lost fail it on any machine. */
+export function assertAllWhole(tabs) {
+  const isLossy = (seen) => seen.some(({ video, audio }) => video.packetsLost + audio.packetsLost > 0);
+  return assertWatched(tabs, (one) => assertWhole(one), isLossy);
+}
+
 /**
- * All of `tabs` receive a whole call for 10 s.
+ * What each of `tabs` receives in 10 s passes `check`.
  *
  * Encoders and decoders share the machine with the server. A window in which something else left
- * them no time shows nothing about the server, so it is watched again, a few times at most; packets
- * that were lost in it count all the same.
+ * them no time shows nothing about the server, so it is watched again, a few times at most, unless
+ * `isFinal` says of all that was seen that no lack of time explains it.
  */
-export async function assertAllWhole(tabs) {
+export async function assertWatched(tabs, check, isFinal = () => false) {
   for (let attempt = 1; ; attempt += 1) {
     const seen = await Promise.all(tabs.map((tab) => watch(tab)));
     try {
-      seen.forEach((one) => assertWhole(one));
+      seen.forEach((one) => check(one));
       return;
     } catch (error) {
       const starved = seen.some(({ idle }) => idle < STARVED_IDLE_SHARE);
-      const lost = seen.some(({ video, audio }) => video.packetsLost + audio.packetsLost > 0);
-      if (!starved || lost || attempt === WINDOWS_MAX) throw error;
+      if (!starved || isFinal(seen) || attempt === WINDOWS_MAX) throw error;
       console.log(`watched again, since the machine was busy with something else: ${error.message}`);
     }
   }
