@@ -79,6 +79,7 @@ const FILES: &[File] = files! {
     "favicon.svg" is SVG;
     "api.js" is SCRIPT;
     "call.js" is SCRIPT;
+    "events.js" is SCRIPT;
     "main.js" is SCRIPT;
     "media.js" is SCRIPT;
     "meeting.js" is SCRIPT;
@@ -88,6 +89,7 @@ const FILES: &[File] = files! {
     "stats.js" is SCRIPT;
     "ticker.js" is SCRIPT;
     "tile.js" is SCRIPT;
+    "watch.js" is SCRIPT;
 };
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { scenario } from '../harness/scenario.mjs';
 import { Tab } from '../harness/browser.mjs';
-import { wait } from '../harness/wait.mjs';
+import { until, wait } from '../harness/wait.mjs';
 
 scenario('the remote picture on the screen is not black, and moves', {}, async ({ open }) => {
   const first = await open({ name: 'Ada' });
@@ -33,6 +33,34 @@ scenario('the live figures are filled in', {}, async ({ open }) => {
   assert.match(figures.size, /^\d+×\d+$/);
   assert.match(figures.frameRate, /^(2[5-9]|3[0-5]) fps$/);
   assert.match(figures.layer, /^VP8/);
+  assert.equal(figures.why, 'This is the best that they send.');
+});
+
+scenario('the page says which of three sizes is shown, and why not a larger one', {}, async ({ open }) => {
+  const publisher = await open({ name: 'Ada', size: '960x540', simulcast: '1', autostart: '0' });
+  await publisher.page.evaluate(() => {
+    const { addTransceiver } = RTCPeerConnection.prototype;
+    RTCPeerConnection.prototype.addTransceiver = function keepSender(...args) {
+      const transceiver = addTransceiver.apply(this, args);
+      if (transceiver.sender.track?.kind === 'video') window.videoSender = transceiver.sender;
+      return transceiver;
+    };
+  });
+  await publisher.page.click('#start');
+  const viewer = await open({ name: 'Grace', size: '320x180' });
+  await Promise.all([publisher.inCallWith(1), viewer.inCallWith(1)]);
+  await shows(viewer, { layer: 'VP8 · a', why: 'This is the best that they send.' });
+  await viewer.page.selectOption('.tile:not(.own) .layer select', 'c');
+  await shows(viewer, { layer: 'VP8 · c', why: 'You asked for this size.' });
+  await viewer.page.selectOption('.tile:not(.own) .layer select', '');
+  await shows(viewer, { layer: 'VP8 · a', why: 'This is the best that they send.' });
+  // The publisher's encoder stops the largest size, as it does when its own uplink is short.
+  await publisher.page.evaluate(() => {
+    const parameters = window.videoSender.getParameters();
+    parameters.encodings.find(({ rid }) => rid === 'a').active = false;
+    return window.videoSender.setParameters(parameters);
+  });
+  await shows(viewer, { layer: 'VP8 · b', why: 'They do not send a larger size just now.' });
 });
 
 scenario('a wrong secret is said in plain words', {}, async ({ open }) => {
@@ -110,6 +138,14 @@ scenario('every control has a name for people who do not see it', {}, async ({ o
     .map((one) => one.outerHTML));
   assert.deepEqual(nameless, []);
 });
+
+// Waits until the tile of the one other shows these figures.
+function shows(tab, expected) {
+  return until(`the figures ${JSON.stringify(expected)}`, 25_000, async () => {
+    const figures = await tab.page.$$eval('.tile:not(.own) dd', (all) => Object.fromEntries(all.map((one) => [one.dataset.figure, one.textContent])));
+    return Object.entries(expected).every(([figure, text]) => figures[figure] === text);
+  });
+}
 
 // Brightness of each pixel of the remote video, as it stands on the screen.
 async function remotePixels(tab) {

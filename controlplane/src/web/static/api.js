@@ -1,5 +1,7 @@
 // A client of the sessions/tracks API, and of the page's own meeting point.
 
+import { serverSentEvents } from './events.js';
+
 const CALL_TIMEOUT_MS = 15_000;
 
 /**
@@ -63,6 +65,15 @@ export class Api {
     return this.#calls('DELETE', `/sessions/${id}`, undefined, { keepalive: true });
   }
 
+  /** Yields what the server measures of a session, once a second until the session ends. */
+  async* statistics(id, signal) {
+    const response = await this.#fetch(`${this.#base}/v1/apps/${this.#app}/sessions/${id}/stats/events`, { signal });
+    if (!response.ok) await answerOf(response);
+    for await (const { type, data } of serverSentEvents(response.body)) {
+      if (type === 'stats') yield JSON.parse(data);
+    }
+  }
+
   /** Everybody in a room, ourselves included: `{members, settled}`, see `Room`. */
   members(room) {
     return this.#demo('GET', `/rooms/${encodeURIComponent(room)}`);
@@ -87,27 +98,28 @@ export class Api {
   }
 
   async #request(method, url, body, { keepalive = false } = {}) {
+    const options = { method, keepalive, signal: AbortSignal.timeout(CALL_TIMEOUT_MS) };
+    if (body !== undefined) options.body = JSON.stringify(body);
+    return answerOf(await this.#fetch(url, options));
+  }
+
+  async #fetch(url, options) {
     const headers = { Authorization: `Bearer ${this.#secret}` };
-    if (body !== undefined) headers['Content-Type'] = 'application/json';
-    let response;
+    if (options.body !== undefined) headers['Content-Type'] = 'application/json';
     try {
-      response = await fetch(url, {
-        method,
-        headers,
-        body: body === undefined ? undefined : JSON.stringify(body),
-        keepalive,
-        cache: 'no-store',
-        signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
-      });
+      return await fetch(url, { ...options, headers, cache: 'no-store' });
     } catch (error) {
       throw new ApiFailure(0, 'no_answer', error.message);
     }
-    const answer = await response.json().catch(() => ({}));
-    if (!response.ok) {
-      throw new ApiFailure(response.status, answer.errorCode ?? '', answer.errorDescription ?? '');
-    }
-    return answer;
   }
+}
+
+async function answerOf(response) {
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) {
+    throw new ApiFailure(response.status, answer.errorCode ?? '', answer.errorDescription ?? '');
+  }
+  return answer;
 }
 
 function memberPath(room, member) {

@@ -33,6 +33,7 @@ function start() {
   byId('camera').addEventListener('click', (event) => toggle('video', event.currentTarget));
   byId('leave').addEventListener('click', leave);
   addEventListener('pagehide', () => meeting?.leave());
+  document.addEventListener('visibilitychange', () => meeting?.look(!document.hidden));
   window.jackfield = {
     settings,
     stats: async () => (meeting ? meeting.stats() : { state: 'idle', remotes: [], report: [] }),
@@ -54,6 +55,7 @@ async function join() {
     showStandIn();
     meeting = new Meeting(new Api(settings), settings, member);
     listen(meeting);
+    meeting.look(!document.hidden);
     await meeting.join(media.stream);
     enterStage();
   } catch (error) {
@@ -164,12 +166,14 @@ async function drawFigures() {
   for (const remote of meeting.remotes.values()) {
     const figure = (kind) => inbound.get(remote.tracks.find((track) => track.kind === kind)?.mid);
     const layered = remote.tracks.some(({ rids }) => rids?.length > 0);
+    const { subscription, estimate } = meeting.measured(remote);
     tiles.get(remote.id)?.show({
       video: figure('video'),
       audio: figure('audio'),
       roundTripMs,
-      layer: layered ? remote.rid || 'auto' : '',
+      layer: layered ? subscription?.currentLayer?.rid ?? (remote.rid || 'auto') : '',
     });
+    tiles.get(remote.id)?.explain({ subscription, estimate });
   }
 }
 

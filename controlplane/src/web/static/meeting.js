@@ -3,6 +3,7 @@
 import { Call, layerWish } from './call.js';
 import { Room, memberId } from './room.js';
 import { Figures, plainReport } from './stats.js';
+import { Watch } from './watch.js';
 
 const SESSION_CHECK_MS = 2_000;
 const PULL_RETRY_MS = 1_000;
@@ -21,6 +22,7 @@ export class Meeting extends EventTarget {
   #room;
   #call = null;
   #figures = new Figures();
+  #watch;
   #newest = { members: [], settled: false };
   #syncing = null;
   #checkTimer = 0;
@@ -30,6 +32,7 @@ export class Meeting extends EventTarget {
     super();
     this.#api = api;
     this.#settings = settings;
+    this.#watch = new Watch(api);
     this.member = member;
     this.state = 'idle';
     /** What we receive: member id -> `{id, name, sessionId, tracks, stream, error, rid}`. */
@@ -56,6 +59,7 @@ export class Meeting extends EventTarget {
     this.#setState('left');
     clearInterval(this.#checkTimer);
     this.#room.leave();
+    this.#watch.follow(null);
     this.#call?.close();
     this.remotes.clear();
   }
@@ -67,6 +71,20 @@ export class Meeting extends EventTarget {
     if (!video) return;
     await this.#call.prefer({ mid: video.mid, sessionId: remote.sessionId, trackName: video.trackName }, rid);
     remote.rid = rid;
+  }
+
+  /** Whether somebody looks at the figures; see `Watch`. */
+  look(looking) {
+    this.#watch.look(looking);
+  }
+
+  /** What the server measures of a remote's video: `{subscription, estimate}`, each may be `null`. */
+  measured(remote) {
+    const video = remote.tracks.find(({ kind, mid }) => kind === 'video' && mid);
+    return {
+      subscription: video ? this.#watch.subscription(video.mid) : null,
+      estimate: this.#watch.newest?.estimate?.bitrate ?? null,
+    };
   }
 
   /** Figures for the tiles: see `Figures.read`. */
@@ -105,6 +123,7 @@ export class Meeting extends EventTarget {
     }
     clearInterval(this.#checkTimer);
     this.#checkTimer = setInterval(() => this.#check(call), SESSION_CHECK_MS);
+    this.#watch.follow(call.sessionId);
     this.#setState('connected');
   }
 
@@ -124,6 +143,7 @@ export class Meeting extends EventTarget {
     this.#setState('reconnecting');
     this.dispatchEvent(new CustomEvent('lost', { detail: reason }));
     clearInterval(this.#checkTimer);
+    this.#watch.follow(null);
     call.close();
     this.remotes.clear();
     this.dispatchEvent(new CustomEvent('members'));

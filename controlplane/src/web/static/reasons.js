@@ -72,6 +72,26 @@ export function explainTrack(error) {
   }
 }
 
+/** Why a video is not larger or sharper: `subscription` as the server tells it. */
+export function explainLayer({ reason, awaitingKeyFrame, freezeRisk }) {
+  if (awaitingKeyFrame) return 'Waiting for a whole picture from them';
+  const shaky = freezeRisk === 'low' ? '' : ' The connection is shaky.';
+  switch (reason) {
+    case 'best':
+      return `This is the best that they send.${shaky}`;
+    case 'bandwidth':
+      return `A larger size does not fit your connection.${shaky}`;
+    case 'publisherNotSending':
+      return 'They do not send a larger size just now.';
+    case 'asked':
+      return `You asked for this size.${shaky}`;
+    case 'paused':
+      return 'Paused.';
+    default:
+      return reason;
+  }
+}
+
 function noMediaPath({ candidates }) {
   const where = candidates.length > 0 ? candidates.join(' and ') : 'its media port';
   return {

@@ -1,7 +1,7 @@
 // One person's picture, with the live figures beneath it.
 
 import { LAYERS } from './call.js';
-import { explainTrack } from './reasons.js';
+import { explainLayer, explainTrack } from './reasons.js';
 import { formatBitrate, formatNumber, formatSize } from './stats.js';
 
 const SPARK_POINTS = 60;
@@ -89,6 +89,12 @@ export class Tile {
     this.#set('frameRate', formatNumber(video?.frameRate, 'fps'));
     this.#set('layer', [video?.codec, layer].filter(Boolean).join(' · ') || '–');
     this.#draw(bitrate ?? 0);
+  }
+
+  /** What the server says of the video that it sends us: see `Meeting.measured`. */
+  explain({ subscription, estimate }) {
+    this.#set('estimate', formatBitrate(estimate));
+    this.#set('why', subscription ? explainLayer(subscription) : '–');
   }
 
   remove() {
