@@ -1,0 +1,89 @@
+// A tab that only watches one publisher: without the page's call, by a pull of its own.
+
+import { APP, SECRET } from './server.mjs';
+import { inbound } from './browser.mjs';
+import { until, wait } from './wait.mjs';
+
+const CONNECT_TIMEOUT_MS = 30_000;
+const SAMPLE_MS = 500;
+
+/** One connection that pulls `audio` and `video` of a session, in a tab of its own. */
+export class Viewer {
+  #tab;
+
+  /** `simulcast` as in the API; without it the server chooses the layer. */
+  static async open(open, { sessionId, simulcast }) {
+    const tab = await open({ autostart: '0' });
+    await tab.page.evaluate(pull, { app: APP, secret: SECRET, sessionId, simulcast });
+    const viewer = new Viewer(tab);
+    await until('the viewer to see and hear something', CONNECT_TIMEOUT_MS, async () => {
+      const stats = await viewer.stats();
+      return inbound(stats, 'video')[0]?.framesDecoded > 0 && inbound(stats, 'audio')[0]?.totalSamplesReceived > 0;
+    });
+    return viewer;
+  }
+
+  constructor(tab) {
+    this.#tab = tab;
+  }
+
+  /** `{report}`: the browser's figures, as `Tab.stats` has them. */
+  stats() {
+    return this.#tab.page.evaluate(() => window.viewer.stats());
+  }
+
+  /** A `Sample` every half second for some time. */
+  async observe(milliseconds) {
+    const samples = [];
+    const end = performance.now() + milliseconds;
+    while (performance.now() < end) {
+      samples.push(await this.sample());
+      await wait(SAMPLE_MS);
+    }
+    return samples;
+  }
+
+  /** Waits until the width of the picture is as `wanted` says; resolves to the seconds that took. */
+  async widthIs(what, timeoutMs, wanted) {
+    const start = performance.now();
+    await until(`a picture ${what}`, timeoutMs, async () => wanted((await this.sample()).width));
+    return (performance.now() - start) / 1000;
+  }
+
+  /** What is seen and heard now: all but `width` counts from the beginning; durations in seconds. */
+  async sample() {
+    const stats = await this.stats();
+    const [video] = inbound(stats, 'video');
+    const [audio] = inbound(stats, 'audio');
+    return {
+      width: video?.frameWidth ?? 0,
+      frames: video?.framesDecoded ?? 0,
+      freezes: video?.freezeCount ?? 0,
+      frozen: video?.totalFreezesDuration ?? 0,
+      bytes: video?.bytesReceived ?? 0,
+      audioPacketsLost: audio?.packetsLost ?? 0,
+      audioSamplesConcealed: audio?.concealedSamples ?? 0,
+      audioSamples: audio?.totalSamplesReceived ?? 0,
+    };
+  }
+}
+
+// Runs in the page.
+async function pull({ app, secret, sessionId, simulcast }) {
+  const { Api } = await import('/static/api.js');
+  const { Call } = await import('/static/call.js');
+  const { plainReport } = await import('/static/stats.js');
+  const call = await Call.open(new Api({ app, secret }));
+  const items = await call.pull([
+    { sessionId, trackName: 'audio' },
+    { sessionId, trackName: 'video', ...(simulcast && { simulcast }) },
+  ]);
+  for (const { error } of items) if (error) throw error;
+  await call.connected();
+  // Only what is played is drawn out of the jitter buffer at its pace.
+  const element = document.createElement('video');
+  element.autoplay = true;
+  element.srcObject = new MediaStream(items.map(({ track }) => track));
+  document.body.append(element);
+  window.viewer = { call, stats: async () => ({ report: plainReport(await call.report()) }) };
+}
