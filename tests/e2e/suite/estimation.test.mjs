@@ -9,6 +9,7 @@ import { wait } from '../harness/wait.mjs';
 // Chromium sends about 150, 375 and 1700 kb/s of picture, and 33 kb/s of sound.
 const WIDE = { down: { delay_ms: 20 } };
 const ONE_LAYER_LESS = { down: { delay_ms: 20, rate_kbps: 600, queue_ms: 300 } };
+const HARDLY_MORE_THAN_SOUND = { down: { delay_ms: 20, rate_kbps: 100, queue_ms: 300 } };
 const BEST_TIMEOUT_MS = 20_000;
 // "Within about 3 s", on a machine that encodes and decodes as well.
 const LOWER_TIMEOUT_MS = 4_000;
@@ -26,6 +27,21 @@ impairedScenario('a viewer without wishes gets a lower layer while its link is n
   tellRate(samples);
   assert.ok(samples.every(({ width }) => width < WIDTHS.a), `widths ${samples.map(({ width }) => width)}`);
   assertSmooth(samples);
+  assertHeard(samples);
+  await impairment.impair(viewer, WIDE);
+  tell('the best layer came back after', await seesBest(viewer));
+});
+
+impairedScenario('sound is whole where hardly more than sound fits', {}, async ({ open, impairment }) => {
+  const viewer = await Viewer.open(open, await publisherOfThree(open));
+  await seesBest(viewer);
+  await impairment.impair(viewer, HARDLY_MORE_THAN_SOUND);
+  await wait(2 * SETTLE_MS);
+  const samples = await viewer.observe(WATCH_MS);
+  tellRate(samples);
+  // The picture pauses, or is what little fits of the smallest layer.
+  const { frames } = during(samples);
+  assert.ok(frames === 0 || samples.every(({ width }) => width === WIDTHS.c), 'a picture that does not fit');
   assertHeard(samples);
   await impairment.impair(viewer, WIDE);
   tell('the best layer came back after', await seesBest(viewer));
