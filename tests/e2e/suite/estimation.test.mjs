@@ -47,6 +47,21 @@ impairedScenario('sound is whole where hardly more than sound fits', {}, async (
   tell('the best layer came back after', await seesBest(viewer));
 });
 
+impairedScenario('a viewer with a wide link keeps the best layer beside one with a narrow link', {}, async ({ open, impairment }) => {
+  const publisher = await publisherOfThree(open);
+  const narrow = await Viewer.open(open, publisher);
+  const wide = await Viewer.open(open, publisher);
+  await Promise.all([seesBest(narrow), seesBest(wide)]);
+  await impairment.impair(narrow, ONE_LAYER_LESS);
+  const watched = wide.observe(LOWER_TIMEOUT_MS + WATCH_MS);
+  await seesLess(narrow);
+  const samples = await watched;
+  tellRate(samples);
+  assert.ok(samples.every(({ width }) => width === WIDTHS.a), `widths ${samples.map(({ width }) => width)}`);
+  assertSmooth(samples);
+  assertHeard(samples);
+});
+
 async function publisherOfThree(open) {
   const publisher = await open({ ...THREE_LAYERS, codec: 'VP8' });
   await allLayersSent(publisher);
