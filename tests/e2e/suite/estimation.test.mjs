@@ -1,8 +1,9 @@
 // The server finds out what a subscriber's link holds, and gives everybody the best layer that fits.
 
 import assert from 'node:assert/strict';
+import { inbound } from '../harness/browser.mjs';
 import { allLayersSent, THREE_LAYERS, WIDTHS } from '../harness/layers.mjs';
-import { impairedScenario } from '../harness/scenario.mjs';
+import { impairedScenario, watch } from '../harness/scenario.mjs';
 import { Viewer } from '../harness/viewer.mjs';
 import { wait } from '../harness/wait.mjs';
 
@@ -60,6 +61,22 @@ impairedScenario('a viewer with a wide link keeps the best layer beside one with
   assert.ok(samples.every(({ width }) => width === WIDTHS.a), `widths ${samples.map(({ width }) => width)}`);
   assertSmooth(samples);
   assertHeard(samples);
+});
+
+impairedScenario('two tabs that send three layers see what fits through 1 Mb/s', {}, async ({ open, impairment }) => {
+  await impairment.impairAll({ down: { delay_ms: 50, rate_kbps: 1_000, queue_ms: 300 } });
+  const tabs = [await open({ ...THREE_LAYERS, codec: 'VP8' }), await open({ ...THREE_LAYERS, codec: 'VP8' })];
+  await Promise.all(tabs.map((tab) => tab.inCallWith(1)));
+  await Promise.all(tabs.map(allLayersSent));
+  await wait(2 * SETTLE_MS);
+  for (const { after, video, audio } of await Promise.all(tabs.map((tab) => watch(tab, WATCH_MS)))) {
+    const [{ frameWidth }] = inbound(after, 'video');
+    console.log(`${frameWidth} wide, ${video.framesDecoded} frames, ${video.freezeCount} freezes of ${video.totalFreezesDuration.toFixed(1)} s`);
+    assert.equal(frameWidth, WIDTHS.b);
+    assert.ok(video.framesDecoded > 15 * WATCH_MS / 1_000, `only ${video.framesDecoded} frames decoded`);
+    assert.ok(video.freezeCount <= 1 && video.totalFreezesDuration < 1, `frozen for ${video.totalFreezesDuration} s`);
+    assert.equal(audio.packetsLost, 0, 'audio packets are missing');
+  }
 });
 
 async function publisherOfThree(open) {
