@@ -4,10 +4,12 @@
     reason = "a wrong index fails the test, as it should"
 )]
 
+use core::time::Duration;
+
 use dataplane_core::time::Timestamp;
 use shared::counters::{Counter, DropReason};
 use tests::World;
-use tests::network::{Bottleneck, LinkModel};
+use tests::network::{Bottleneck, Direction, LinkModel, QueueLimit};
 use tests::peer::{ClientOptions, Feedback};
 use tests::publisher::TrackSpec;
 use tests::subscriber::{SubscribedTrack, SubscriptionSpec};
@@ -32,7 +34,7 @@ impl Call {
             ..ClientOptions::default()
         };
         let subscriber = world.join(0, options);
-        world.down[subscriber].model = down;
+        world.set_link(subscriber, Direction::Down, down);
         let video = world.publish(
             publisher,
             TrackSpec {
@@ -52,7 +54,8 @@ impl Call {
     }
 
     fn set_rate(&mut self, bits_per_second: Option<u64>) {
-        self.world.down[self.subscriber].model = link(bits_per_second);
+        let model = link(bits_per_second);
+        self.world.set_link(self.subscriber, Direction::Down, model);
     }
 
     /// Packets of each encoding, and of sound, that came since then.
@@ -89,7 +92,7 @@ fn link(bits_per_second: Option<u64>) -> LinkModel {
     LinkModel {
         bottleneck: bits_per_second.map(|rate| Bottleneck {
             rate,
-            queue: rate * 3 / 80,
+            queue: QueueLimit::Time(Duration::from_millis(300)),
         }),
         ..LinkModel::default()
     }

@@ -350,11 +350,10 @@ fn usable_extensions(model: &SessionModel, line: &MediaLine, section: &Section) 
                 Extension::AbsoluteSendTime | Extension::TransmissionOffset
             )
         } else {
-            match extension {
-                Extension::Mid => true,
-                Extension::TransportWideSequenceNumber => section.tells_arrivals(),
-                other => other.is_end_to_end(),
-            }
+            let is_numbered = extension == Extension::TransportWideSequenceNumber;
+            extension == Extension::Mid
+                || is_numbered && section.tells_arrivals()
+                || extension.is_end_to_end()
         }
     };
     let settled = line.subscription.is_some() && !section.direction.sends();

@@ -119,10 +119,9 @@ pub(super) fn subscriber_extensions(
         known.is_some_and(|known| known.feedback.transport_cc)
     });
     let mut extensions = model.extensions_of(line);
-    extensions.retain(|known| match known.extension {
-        Extension::Mid => true,
-        Extension::TransportWideSequenceNumber => tells_arrivals,
-        other => other.is_end_to_end(),
+    extensions.retain(|ExtensionMapping { extension, .. }| {
+        let is_numbered = *extension == Extension::TransportWideSequenceNumber;
+        *extension == Extension::Mid || is_numbered && tells_arrivals || extension.is_end_to_end()
     });
     extensions
 }
