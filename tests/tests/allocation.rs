@@ -191,7 +191,7 @@ impl Rig {
         let kind = self.kind_of(source);
         let spec = SubscriptionSpec::default();
         let track = SubscribedTrack::new(id, source, kind, spec, ssrcs);
-        let parameters = subscribe_parameters(&track, source, Feedback::None);
+        let parameters = subscribe_parameters(&track, source, Feedback::TransportWide);
         self.execute(session, vec![Change::Subscribe(Box::new(parameters))]);
     }
 

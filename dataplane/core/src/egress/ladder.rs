@@ -1,20 +1,32 @@
-//! The layers that a leg may be given, from the lowest to the best that its subscriber wants: what
-//! the bandwidth of a session is shared out over ([`crate::bwe::allocation`]).
+//! What a leg may be given, from the lowest picture to the best that its subscriber wants: what the
+//! bandwidth of a session is shared out over ([`crate::bwe::allocation`]).
 
 use arrayvec::ArrayVec;
 use shared::limits::LAYERS_MAX;
 use shared::protocol::{LayerSelection, Ordering};
 
 use super::selector::LayerState;
+use crate::bwe::allocation::LAYERS_PER_LEG_MAX;
+use crate::ingress::sub_layers::SubLayer;
+use crate::ingress::sub_layers::rates::SubLayerRate;
 
-/// Layers in ascending order, each with its bits a second. A layer that is not received keeps its
+/// One picture that a leg may be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    /// Index into the layers of the publication.
+    pub(crate) layer: u8,
+    /// At most these of the layers inside of that stream; none for all of them.
+    pub(crate) sub_layer: Option<SubLayer>,
+}
+
+/// Steps in ascending order, each with its bits a second. A layer that is not received keeps its
 /// place, with a rate of zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ladder {
-    /// Indices into the layers of the publication.
-    pub(crate) layers: ArrayVec<u8, LAYERS_MAX>,
+    /// From the lowest to the best.
+    pub(crate) steps: ArrayVec<Step, LAYERS_PER_LEG_MAX>,
     /// Of each of them.
-    pub(crate) rates: ArrayVec<u64, LAYERS_MAX>,
+    pub(crate) rates: ArrayVec<u64, LAYERS_PER_LEG_MAX>,
     /// The publication has better ones, which the subscriber does not want.
     pub(crate) asked_for_less: bool,
 }
@@ -27,52 +39,96 @@ impl Ladder {
     ///   the lowest. If none of them is received and `ridNotAvailable` is `asciibetical`, all.
     /// * Without one: all, by their rates. Since these vary, two neighbours of the order in `before`
     ///   change places only if the lower one has a quarter more.
+    ///
+    /// The lowest layer is cut finer, by what `inside` tells of the layers inside of its stream: fewer
+    /// frames first, then a smaller picture.
     pub(crate) fn new(
         selection: &LayerSelection,
         layers: &[LayerState],
         before: &Self,
+        inside: impl Fn(u8) -> ArrayVec<SubLayerRate, INSIDE_MAX>,
     ) -> Option<Self> {
         let is_preferred =
             |layer: &&LayerState| layer.rid.is_some() && layer.rid == selection.preferred_rid;
         let Some(preferred) = layers.iter().find(is_preferred) else {
-            return Some(Self::of(by_rate(layers, &before.layers), layers));
+            return Some(Self::of(&by_rate(layers, before), layers, inside));
         };
         if selection.priority_ordering == Ordering::None {
             return None;
         }
         let by_rid = by_rid(layers);
-        let is_wanted = |index: &u8| {
-            let layer = layers.get(usize::from(*index));
-            layer.is_some_and(|layer| layer.rid >= preferred.rid)
-        };
-        let wanted: ArrayVec<u8, LAYERS_MAX> = by_rid.iter().copied().filter(is_wanted).collect();
-        let own = Self::of(wanted, layers);
-        let is_silent = own.rates.iter().all(|rate| *rate == 0);
+        let state = |index: &u8| layers.get(usize::from(*index));
+        let wanted: ArrayVec<u8, LAYERS_MAX> = by_rid
+            .iter()
+            .copied()
+            .filter(|index| state(index).is_some_and(|layer| layer.rid >= preferred.rid))
+            .collect();
+        let mut received = wanted.iter().filter_map(state);
+        let is_silent = !received.any(|layer| layer.receiving);
         if is_silent && selection.rid_not_available == Ordering::Asciibetical {
-            return Some(Self::of(by_rid, layers));
+            return Some(Self::of(&by_rid, layers, inside));
         }
-        let asked_for_less = own.layers.len() < by_rid.len();
         Some(Self {
-            asked_for_less,
-            ..own
+            asked_for_less: wanted.len() < by_rid.len(),
+            ..Self::of(&wanted, layers, inside)
         })
     }
 
-    fn of(order: ArrayVec<u8, LAYERS_MAX>, layers: &[LayerState]) -> Self {
-        let rate = |index: &u8| {
-            let layer = layers
-                .get(usize::from(*index))
-                .filter(|layer| layer.receiving);
+    /// Where a step of another ladder stands in this one, or the whole layer that it is of.
+    pub(crate) fn place(&self, step: Step) -> Option<u8> {
+        let same = self.steps.iter().position(|own| *own == step);
+        let whole = || self.steps.iter().rposition(|own| own.layer == step.layer);
+        u8::try_from(same.or_else(whole)?).ok()
+    }
+
+    fn of(
+        order: &[u8],
+        layers: &[LayerState],
+        inside: impl Fn(u8) -> ArrayVec<SubLayerRate, INSIDE_MAX>,
+    ) -> Self {
+        let mut ladder = Self::default();
+        if let Some(lowest) = order.first() {
+            ladder.climb(*lowest, &inside(*lowest));
+        }
+        for index in order {
+            let layer = layers.get(usize::from(*index));
             // What has just begun has no rate yet.
-            layer.map_or(0, |layer| layer.bit_rate.max(1))
+            let rate = layer.filter(|layer| layer.receiving);
+            let rate = rate.map_or(0, |layer| layer.bit_rate.max(1));
+            ladder.push(*index, None, rate);
+        }
+        ladder
+    }
+
+    /// The steps inside of a stream: each has all that the one before has. The last of them is the
+    /// whole stream, which is no step of its own.
+    fn climb(&mut self, layer: u8, inside: &[SubLayerRate]) {
+        let Some((_, below)) = inside.split_last() else {
+            return;
         };
-        Self {
-            rates: order.iter().map(rate).collect(),
-            layers: order,
-            asked_for_less: false,
+        let mut last = SubLayer::default();
+        for rate in below {
+            let next = rate.sub_layer;
+            let has_all = next.spatial >= last.spatial && next.temporal >= last.temporal;
+            if has_all && self.steps.len() < INSIDE_STEPS_MAX {
+                self.push(layer, Some(next), rate.bit_rate.max(1));
+                last = next;
+            }
         }
     }
+
+    fn push(&mut self, layer: u8, sub_layer: Option<SubLayer>, rate: u64) {
+        // There is room: see below.
+        let _ = self.steps.try_push(Step { layer, sub_layer });
+        let _ = self.rates.try_push(rate);
+    }
 }
+
+/// Layers inside of one stream.
+const INSIDE_MAX: usize = crate::ingress::sub_layers::rates::SUB_LAYERS_MAX;
+
+/// Steps inside of the lowest layer, so that the whole layers have room.
+const INSIDE_STEPS_MAX: usize = LAYERS_PER_LEG_MAX - LAYERS_MAX;
 
 /// Those with a rid, the last one in the order of the alphabet first.
 fn by_rid(layers: &[LayerState]) -> ArrayVec<u8, LAYERS_MAX> {
@@ -82,7 +138,7 @@ fn by_rid(layers: &[LayerState]) -> ArrayVec<u8, LAYERS_MAX> {
     order.into_iter().map(|(index, _)| index).collect()
 }
 
-fn by_rate(layers: &[LayerState], before: &[u8]) -> ArrayVec<u8, LAYERS_MAX> {
+fn by_rate(layers: &[LayerState], before: &Ladder) -> ArrayVec<u8, LAYERS_MAX> {
     let rate = |index: u8| {
         let layer = layers.get(usize::from(index));
         layer
@@ -90,7 +146,8 @@ fn by_rate(layers: &[LayerState], before: &[u8]) -> ArrayVec<u8, LAYERS_MAX> {
             .map(|layer| layer.bit_rate)
     };
     let all = (0..).zip(layers).map(|(index, _)| index).take(LAYERS_MAX);
-    let mut order: ArrayVec<u8, LAYERS_MAX> = before.iter().copied().collect();
+    let whole = before.steps.iter().filter(|step| step.sub_layer.is_none());
+    let mut order: ArrayVec<u8, LAYERS_MAX> = whole.map(|step| step.layer).collect();
     if order.len() != all.clone().count() {
         order = all.collect();
         order.sort_by_key(|index| rate(*index));
@@ -124,13 +181,23 @@ mod tests {
         })
     }
 
+    /// A stream without layers inside.
+    fn nothing(_: u8) -> ArrayVec<SubLayerRate, INSIDE_MAX> {
+        ArrayVec::new()
+    }
+
+    fn whole(ladder: &Ladder) -> Vec<u8> {
+        let steps = ladder.steps.iter();
+        let whole = steps.filter(|step| step.sub_layer.is_none());
+        whole.map(|step| step.layer).collect()
+    }
+
     fn ladder<const N: usize>(
         selection: &LayerSelection,
         of: [(&str, u64); N],
     ) -> Option<(Vec<u8>, Vec<u64>, bool)> {
-        let ladder = Ladder::new(selection, &layers(of), &Ladder::default())?;
-        let (layers, rates) = (ladder.layers.to_vec(), ladder.rates.to_vec());
-        Some((layers, rates, ladder.asked_for_less))
+        let ladder = Ladder::new(selection, &layers(of), &Ladder::default(), nothing)?;
+        Some((whole(&ladder), ladder.rates.to_vec(), ladder.asked_for_less))
     }
 
     fn preferring(text: &str) -> LayerSelection {
@@ -198,8 +265,8 @@ mod tests {
     fn layers_change_places_only_if_their_rates_clearly_say_so() {
         let any = LayerSelection::default();
         let order = |before: &Ladder, of| {
-            let ladder = Ladder::new(&any, &layers(of), before).unwrap();
-            (ladder.layers.to_vec(), ladder)
+            let ladder = Ladder::new(&any, &layers(of), before, nothing).unwrap();
+            (whole(&ladder), ladder)
         };
         let (first, ladder) = order(&Ladder::default(), [("a", 900), ("b", 300), ("c", 100)]);
         assert_eq!(first, [2, 1, 0]);
@@ -219,7 +286,60 @@ mod tests {
             bit_rate: 0,
         };
         let any = LayerSelection::default();
-        let ladder = Ladder::new(&any, &[state], &Ladder::default()).unwrap();
+        let ladder = Ladder::new(&any, &[state], &Ladder::default(), nothing).unwrap();
         assert_eq!(ladder.rates.to_vec(), [1]);
+    }
+
+    /// Three spatial and three temporal layers; those that cost less than a lower one come first.
+    fn three_by_three(_: u8) -> ArrayVec<SubLayerRate, INSIDE_MAX> {
+        let of = [(0, 0, 50), (0, 1, 80), (1, 0, 90), (0, 2, 100), (1, 1, 150)];
+        let of = of
+            .into_iter()
+            .chain([(1, 2, 300), (2, 0, 350), (2, 1, 500), (2, 2, 900)]);
+        of.map(|(spatial, temporal, bit_rate)| SubLayerRate {
+            sub_layer: SubLayer { spatial, temporal },
+            bit_rate,
+        })
+        .collect()
+    }
+
+    fn inside(ladder: &Ladder) -> Vec<Option<(u8, u8)>> {
+        let steps = ladder.steps.iter();
+        steps
+            .map(|step| step.sub_layer.map(|own| (own.spatial, own.temporal)))
+            .collect()
+    }
+
+    #[test]
+    fn a_stream_of_layers_is_climbed_without_taking_anything_away() {
+        let any = LayerSelection::default();
+        let one = layers([("a", 900)]);
+        let ladder = Ladder::new(&any, &one, &Ladder::default(), three_by_three).unwrap();
+        assert_eq!(
+            inside(&ladder),
+            [Some((0, 0)), Some((0, 1)), Some((0, 2)), Some((1, 2)), None]
+        );
+        assert_eq!(ladder.rates.to_vec(), [50, 80, 100, 300, 900]);
+    }
+
+    #[test]
+    fn only_the_lowest_of_several_encodings_is_cut_finer() {
+        let any = LayerSelection::default();
+        let two = layers([("a", 2_000), ("b", 900)]);
+        let ladder = Ladder::new(&any, &two, &Ladder::default(), three_by_three).unwrap();
+        assert_eq!(ladder.steps.first().unwrap().layer, 1);
+        assert_eq!(whole(&ladder), [1, 0]);
+        assert_eq!(ladder.rates.to_vec(), [50, 80, 100, 300, 900, 2_000]);
+    }
+
+    #[test]
+    fn a_step_is_found_again_when_there_are_others() {
+        let any = LayerSelection::default();
+        let of = layers([("a", 900)]);
+        let fine = Ladder::new(&any, &of, &Ladder::default(), three_by_three).unwrap();
+        let coarse = Ladder::new(&any, &of, &Ladder::default(), nothing).unwrap();
+        assert_eq!(fine.place(coarse.steps[0]), Some(4));
+        assert_eq!(fine.place(fine.steps[1]), Some(1));
+        assert_eq!(coarse.place(fine.steps[1]), Some(0));
     }
 }

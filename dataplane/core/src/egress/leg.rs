@@ -190,10 +190,6 @@ impl Leg {
     /// stream; none to get all. It goes there when the stream allows, and [`Self::wants_keyframe`]
     /// if that takes a key frame: going up to a higher resolution always does, and going down too
     /// where lower layers are not part of higher ones.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the allocation of bandwidth will set it")
-    )]
     pub(crate) fn set_sub_layer(&mut self, wanted: Option<SubLayer>) {
         let wanted = wanted.unwrap_or(SubLayer::TOP);
         match &mut self.filter {
@@ -207,10 +203,6 @@ impl Leg {
     }
 
     /// What of the layers inside of the stream is forwarded now, at most; none if all are.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the allocation of bandwidth will ask")
-    )]
     pub(crate) fn sub_layer(&self) -> Option<SubLayer> {
         let current = self.filter.as_ref()?.current();
         (current != SubLayer::TOP).then_some(current)
@@ -246,7 +238,12 @@ impl Leg {
         publication: &Publication,
         before: &Ladder,
     ) -> Option<Ladder> {
-        Ladder::new(self.selector.selection(), &states(now, publication), before)
+        let inside = |layer| {
+            let layer = publication.layer(layer);
+            layer.map(|layer| layer.sub_layers(now)).unwrap_or_default()
+        };
+        let states = states(now, publication);
+        Ladder::new(self.selector.selection(), &states, before, inside)
     }
 
     /// What there is room for from now on; [`Self::select`] comes next. Without any, nothing leaves

@@ -14,7 +14,7 @@ mod tests;
 pub(crate) mod vp8;
 mod write;
 
-pub(crate) use self::ladder::Ladder;
+pub(crate) use self::ladder::{Ladder, Step};
 pub(crate) use self::leg::{Allowance, Forwarded, Leg, Part, Start};
 pub(crate) use self::rtx::Repeat;
 pub(crate) use self::statistics::{Feedback, Granted};

@@ -231,10 +231,6 @@ impl Layer {
 
     /// The layers inside of the stream that came lately, from the cheapest to the dearest, and what
     /// each costs with all that it needs. Empty if the stream does not tell of any.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the allocation of bandwidth will ask")
-    )]
     pub(crate) fn sub_layers(&self, now: Timestamp) -> ArrayVec<SubLayerRate, SUB_LAYERS_MAX> {
         let rates = self.sub_layer_rates.as_ref();
         rates.map(|rates| rates.rates(now)).unwrap_or_default()

@@ -12,7 +12,7 @@ use super::sessions::SessionKey;
 use super::tracks::{LegKey, Tracks, Wish as KeyframeWish};
 use crate::bwe::allocation::{LegKind, Reason, Share, Wish};
 use crate::bwe::{ProbePacket, Released};
-use crate::egress::{Allowance, Granted, Ladder};
+use crate::egress::{Allowance, Granted, Ladder, Step};
 use crate::outbox::Outbox;
 use crate::rtcp::TransportFeedback;
 use crate::session::congestion::{Congestion, LegState, Waiting};
@@ -75,7 +75,11 @@ impl Shard {
             return;
         };
         for (state, share) in congestion.legs_mut() {
+            let granted = granted_step(state, share);
             share.set_wish(wish(now, &self.tracks, state));
+            if let Some(granted) = granted {
+                share.set_place(state.ladder.place(granted));
+            }
         }
         congestion.allocate(now);
         let mut keyframes = core::mem::take(&mut self.keyframe_wishes);
@@ -89,6 +93,8 @@ impl Shard {
                 continue;
             };
             entry.leg.set_allowance(allowance);
+            let sub_layer = granted_step(state, share).and_then(|step| step.sub_layer);
+            entry.leg.set_sub_layer(sub_layer);
             entry.leg.select(now, &track.publication);
             if allowance == Allowance::Nothing {
                 interrupted = Some(state.leg);
@@ -353,14 +359,20 @@ fn nothing() -> Wish {
     }
 }
 
+/// What a leg has been given.
+fn granted_step(state: &LegState, share: &Share) -> Option<Step> {
+    let place = share.grant().layer?;
+    state.ladder.steps.get(usize::from(place)).copied()
+}
+
 /// What follows from a leg's share; none if it stays as it is, since its source is silent.
 fn allowance(state: &LegState, share: &Share) -> Option<Allowance> {
     let grant = share.grant();
     match (share.wish().kind, grant.layer) {
         (LegKind::Always, _) => Some(Allowance::Unlimited),
         (LegKind::Screen | LegKind::Camera, Some(place)) => {
-            let layer = state.ladder.layers.get(usize::from(place))?;
-            Some(Allowance::Layer(*layer))
+            let step = state.ladder.steps.get(usize::from(place))?;
+            Some(Allowance::Layer(step.layer))
         }
         (LegKind::Screen | LegKind::Camera, None) => {
             (grant.reason != Reason::PublisherNotSending).then_some(Allowance::Nothing)
@@ -376,7 +388,7 @@ fn granted(state: &LegState, share: &Share) -> Option<Granted> {
     let mut rates = share.wish().layers.iter();
     let best = rates.rposition(|rate| *rate > 0);
     Some(Granted {
-        wanted: best.and_then(|place| state.ladder.layers.get(place).copied()),
+        wanted: best.and_then(|place| Some(state.ladder.steps.get(place)?.layer)),
         reason: match share.grant().reason {
             Reason::Best => LayerReason::Best,
             Reason::Asked => LayerReason::Asked,

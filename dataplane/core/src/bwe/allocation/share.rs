@@ -64,6 +64,11 @@ impl Share {
         self.wish = wish;
     }
 
+    /// What it gets has another place in [`Wish::layers`] from now on.
+    pub fn set_place(&mut self, place: Option<u8>) {
+        self.grant.layer = place;
+    }
+
     /// Bits a second of what it gets.
     pub fn bit_rate(&self) -> u64 {
         self.rate_of(self.grant.layer)

@@ -49,7 +49,11 @@ impl Tracks {
             number,
             sending: track.is_some() && last.is_some_and(|at| now.since(at) < RECEIVING_TIMEOUT),
             wanted: place(preferred.or(wanted).or_else(|| leg.target())),
-            current: place(leg.layer()),
+            current: place(leg.layer()).map(|current| LayerPlace {
+                spatial: leg.sub_layer().map(|own| own.spatial),
+                temporal: leg.sub_layer().map(|own| own.temporal),
+                ..current
+            }),
             reason: explain(now, entry, track),
             awaits_keyframe: leg.awaits_keyframe(),
             bit_rate: statistics.bit_rate(),
