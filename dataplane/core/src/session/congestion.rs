@@ -254,7 +254,9 @@ impl Congestion {
 
     fn set_pace(&mut self, now: Timestamp, budget: u64) {
         let congested = self.estimator.is_congested(now);
-        self.pacer.set_estimate(now, budget, congested);
+        // What was granted leaves: if it is too much, the path will tell, and it is shared out anew.
+        let granted = allocation::granted(&self.shares);
+        self.pacer.set_estimate(now, budget.max(granted), congested);
     }
 }
 

@@ -6,7 +6,9 @@
 //! goes up the same order, and among equals to the one that is furthest from what it wants.
 //!
 //! Down is at once, up takes its time: a better layer must fit with some room for a while, and a
-//! leg that had to go down does not come up soon.
+//! leg that had to go down does not come up soon. And the lowest layer that a leg has is not taken
+//! from it as soon as the estimate is below: an estimate may be too low, and where there is nothing
+//! lower to go to, a picture is lost for certain to save one that might be.
 
 mod plan;
 mod share;
@@ -135,7 +137,7 @@ pub fn granted(shares: &[Share]) -> u64 {
 /// Whether the video does not fit any more. An estimate that over-use has lowered is less than what
 /// the path carries, so that its queue drains; a little above it does no harm for a while.
 fn must_shrink(now: Timestamp, hard: u64, shares: &mut [Share]) -> bool {
-    let video = video(shares);
+    let video: u64 = shares.iter().map(Share::needed).sum();
     let mut longest = Duration::ZERO;
     for share in shares.iter_mut() {
         let is_over = video > hard && share.is_video() && share.grant.layer.is_some();
@@ -214,6 +216,9 @@ const _: () = assert!(DEMAND_PERCENT * (100 - RESERVE_PERCENT) > 100 * (100 + HE
 /// long.
 const OVERSHOOT_PERCENT: u64 = 12;
 const OVERSHOOT_FOR: Duration = Duration::from_secs(2);
+
+/// A leg keeps its lowest layer as long as so much of it fits.
+const LOWEST_PERCENT: u64 = 60;
 
 /// A better layer must fit with so much room.
 const HEADROOM_PERCENT: u64 = 6;

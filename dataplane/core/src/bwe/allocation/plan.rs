@@ -5,7 +5,7 @@ use core::cmp::Reverse;
 use arrayvec::ArrayVec;
 use shared::limits::SUBSCRIPTIONS_PER_SESSION_MAX;
 
-use super::{LAYERS_PER_LEG_MAX, Share, place};
+use super::{LAYERS_PER_LEG_MAX, LOWEST_PERCENT, Share, place};
 
 /// A layer, or none, for each leg.
 pub(super) type Plan = ArrayVec<Option<u8>, SUBSCRIPTIONS_PER_SESSION_MAX>;
@@ -88,8 +88,15 @@ impl Planner<'_> {
             return;
         };
         let cost = rate.saturating_sub(share.rate_of(*layer));
-        if cost <= self.left {
-            self.left -= cost;
+        // What it has already at its lowest it keeps, if most of it fits.
+        let keeps = layer.is_none() && share.grant().layer.is_some();
+        let fits = if keeps {
+            cost / 100 * LOWEST_PERCENT
+        } else {
+            cost
+        };
+        if fits <= self.left {
+            self.left = self.left.saturating_sub(cost);
             *layer = place(next);
         }
     }

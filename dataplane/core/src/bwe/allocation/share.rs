@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{Grant, LegKind, Reason, Wish};
+use super::{Grant, LOWEST_PERCENT, LegKind, Reason, Wish};
 use crate::time::Timestamp;
 
 /// A leg in the allocation: what it wants, what it gets, and what became of it lately.
@@ -72,6 +72,25 @@ impl Share {
     /// Bits a second of what it gets.
     pub fn bit_rate(&self) -> u64 {
         self.rate_of(self.grant.layer)
+    }
+
+    /// Bits a second that must fit for it to keep what it gets.
+    pub(super) fn needed(&self) -> u64 {
+        if !self.is_video() {
+            return 0;
+        }
+        if self.is_lowest(self.grant.layer) {
+            self.bit_rate() / 100 * LOWEST_PERCENT
+        } else {
+            self.bit_rate()
+        }
+    }
+
+    /// Whether there is nothing lower to get.
+    pub(super) fn is_lowest(&self, layer: Option<u8>) -> bool {
+        let mut rates = self.wish.layers.iter();
+        let lowest = rates.position(|rate| *rate > 0);
+        lowest == layer.map(usize::from)
     }
 
     pub(super) fn rate_of(&self, layer: Option<u8>) -> u64 {

@@ -252,6 +252,24 @@ fn each_leg_can_be_told_why_it_does_not_get_more() {
 }
 
 #[test]
+fn the_lowest_layer_is_kept_while_most_of_it_fits() {
+    let mut shares = [audio_leg(), camera(&[800_000])];
+    for (at, estimate, expected) in [
+        (0, 1_000_000, Some(0)),
+        (5_000, 600_000, Some(0)),
+        (10_000, 540_000, Some(0)),
+        (15_000, 400_000, None),
+        // Back only if all of it fits.
+        (60_000, 700_000, None),
+        (70_000, 1_200_000, Some(0)),
+    ] {
+        allocate(ms(at), estimate, &mut shares);
+        allocate(ms(at + 2_500), estimate, &mut shares);
+        assert_eq!(shares[1].grant().layer, expected, "at {at}");
+    }
+}
+
+#[test]
 fn the_demand_is_the_best_of_all_that_are_not_paused() {
     let mut paused = wish(LegKind::Camera, 0, &SIMULCAST);
     paused.paused = true;
@@ -302,10 +320,10 @@ proptest! {
         let mut over_since = None;
         for (at, estimate) in (0..).map(|step| step * 300).zip(estimates) {
             allocate(ms(at), estimate, &mut shares);
-            let taken = |of: fn(&Share) -> bool| -> u64 {
-                shares.iter().filter(|share| of(share)).map(Share::bit_rate).sum()
-            };
-            let (video, audio) = (taken(|s| s.is_video()), taken(|s| !s.is_video()));
+            // Of a leg's lowest layer, only what must fit.
+            let video: u64 = shares.iter().map(Share::needed).sum();
+            let audio = shares.iter().filter(|share| !share.is_video());
+            let audio: u64 = audio.map(Share::bit_rate).sum();
             let left = estimate.saturating_sub(audio);
             prop_assert!(video <= left + left / 8 + 100);
             over_since = (video > left).then(|| over_since.unwrap_or(at));
