@@ -25,6 +25,8 @@ pub(crate) struct LayerFilter {
     picture_has_left: bool,
     /// The frames that were withheld: bit `n` is the one `n` before the present frame.
     withheld: u64,
+    /// The frames that have not come, or late, in the same way.
+    missed: u64,
     /// The receiver was told of a cut, and not yet of its end.
     has_cut: bool,
     needs_keyframe: bool,
@@ -62,6 +64,7 @@ impl LayerFilter {
             picture: picture.unwrap_or_default(),
             picture_has_left: picture.is_some(),
             withheld: 0,
+            missed: 0,
             has_cut: false,
             needs_keyframe: false,
             waited: 0,
@@ -117,13 +120,13 @@ impl LayerFilter {
     }
 
     fn begin_frame(&mut self, timestamp: u32, position: &LayerPosition) {
-        let ahead = self.frame.map(|frame| position.frame.wrapping_sub(frame));
-        // What is further back than the mask reaches cannot be referred to either.
-        self.withheld = match ahead {
-            Some(ahead) => self.withheld.checked_shl(ahead.into()).unwrap_or_default(),
-            None => 0,
-        };
-        self.frame = Some(position.frame);
+        if let Some(before) = self.frame.replace(position.frame) {
+            let ahead = u32::from(position.frame.wrapping_sub(before));
+            // What is further back than the masks reach cannot be referred to either.
+            let shifted = |mask: u64| mask.checked_shl(ahead).unwrap_or_default();
+            self.withheld = shifted(self.withheld);
+            self.missed = shifted(self.missed) | shifted(1).wrapping_sub(2);
+        }
         if self.picture != timestamp {
             self.picture = timestamp;
             self.picture_has_left = false;
@@ -209,7 +212,11 @@ impl LayerFilter {
         let is_part = to.spatial < current.spatial
             && to.temporal <= current.temporal
             && position.needed_by.contains(current);
-        position.needed_by.contains(to) && (position.switches_to.contains(to) || is_step || is_part)
+        // Whether a missed frame can be decoded is not known, even if it comes late and leaves: maybe
+        // what it refers to was withheld. For a step or a part, all of it was to be forwarded.
+        let is_switch =
+            position.switches_to.contains(to) && position.references & self.missed >> 1 == 0;
+        position.needed_by.contains(to) && (is_switch || is_step || is_part)
     }
 
     /// Sees whether only a key frame helps. The lowest temporal layer tells, since all else can wait

@@ -95,6 +95,34 @@ fn play(mode: Mode, steps: &[Step]) -> Stage {
     stage
 }
 
+/// The lowest temporal layer of the upper resolution leaves, and a frame of the middle one, which
+/// refers to a withheld frame, comes late and leaves only to fill its hole. What refers to it is
+/// nothing to go down with.
+#[test]
+fn a_late_frame_of_a_layer_that_was_withheld_is_no_way_down() {
+    let mut stage = Stage::new(mode(DESCRIBED, 3, 3, InterLayer::Key));
+    stage.pictures(2);
+    stage.get(2, 0);
+    stage.pictures(10);
+    let mut packets = stage.encoder.picture(false, || 1);
+    let late = packets.remove(1);
+    stage.disturbed.insert(37);
+    for packet in &packets {
+        stage.feed(packet);
+    }
+    stage.pictures(1);
+    stage.feed(&late);
+    stage.get(0, 0);
+    // Here is picture 16, whose middle frame refers to the late one.
+    stage.pictures(4);
+    assert_eq!(stage.gets(), Some((2, 0)));
+    assert!(stage.wants_keyframe());
+    stage.picture(true);
+    stage.pictures(4);
+    stage.assert_exactly((0, 0), 5);
+    stage.check();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
