@@ -70,6 +70,16 @@ fn vp8_without_tid_or_picture_id_has_no_layers() {
 
 /// The position of a VP9 packet that begins with these bytes.
 fn vp9(stream: &mut Vp9Stream, picture_id: u16, bytes: &[u8], marker: bool) -> LayerPosition {
+    vp9_in_order(stream, picture_id, bytes, marker, true)
+}
+
+fn vp9_in_order(
+    stream: &mut Vp9Stream,
+    picture_id: u16,
+    bytes: &[u8],
+    marker: bool,
+    is_newest: bool,
+) -> LayerPosition {
     let mut payload = bytes.to_vec();
     payload.push(0x82);
     let descriptor = Descriptor::parse(&payload).unwrap();
@@ -77,9 +87,44 @@ fn vp9(stream: &mut Vp9Stream, picture_id: u16, bytes: &[u8], marker: bool) -> L
         descriptor: &descriptor,
         picture_id,
         marker,
-        is_newest: true,
+        is_newest,
     };
     stream.position(&packet).unwrap()
+}
+
+/// The first packet of a VP9 key picture, with a group of two pictures in two temporal layers.
+fn vp9_group(picture_id: u8) -> [u8; 10] {
+    [0xaa, picture_id, 0, 0, 0x08, 2, 0x04, 2, 0x24, 1]
+}
+
+/// What a VP9 picture of such a group refers to.
+fn vp9_group_references(stream: &mut Vp9Stream, picture_id: u8, temporal: u8) -> u64 {
+    let bytes = [0xec, picture_id, temporal << 5, 0];
+    vp9(stream, picture_id.into(), &bytes, true).references
+}
+
+#[test]
+fn a_vp9_group_that_comes_late_counts_if_it_is_the_newest() {
+    let mut stream = Vp9Stream::default();
+    vp9(&mut stream, 1, &vp9_group(1), false);
+    assert_eq!(vp9_group_references(&mut stream, 2, 1), 1 << 3);
+    assert_eq!(vp9_group_references(&mut stream, 3, 0), 1 << 7);
+    // Of the next key picture, the second packet comes first: P is not set.
+    vp9(&mut stream, 4, &[0xa4, 4, 0, 0], true);
+    assert_eq!(vp9_group_references(&mut stream, 5, 0), 0);
+    vp9_in_order(&mut stream, 4, &vp9_group(4), false, false);
+    assert_eq!(vp9_group_references(&mut stream, 6, 0), 1 << 7);
+    // An older one does not take its place.
+    vp9_in_order(&mut stream, 1, &vp9_group(1), false, false);
+    assert_eq!(vp9_group_references(&mut stream, 7, 1), 1 << 3);
+}
+
+#[test]
+fn what_a_vp9_picture_refers_to_is_not_known_where_the_group_has_another_layer() {
+    let mut stream = Vp9Stream::default();
+    vp9(&mut stream, 1, &vp9_group(1), false);
+    assert_eq!(vp9_group_references(&mut stream, 3, 1), 0);
+    assert_eq!(vp9_group_references(&mut stream, 3, 0), 1 << 7);
 }
 
 #[test]

@@ -10,10 +10,10 @@ use crate::rtp::payload::vp9::{
 /// What must be kept of a VP9 stream to understand its packets.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Vp9Stream {
-    /// What the pictures of a group refer to, without flexible mode.
+    /// What the pictures of a group refer to, without flexible mode; empty if it is not known.
     group: ArrayVec<GroupPicture, GROUP_PICTURES_MAX>,
     /// The picture with which the group begins.
-    group_start: u16,
+    group_start: Option<u16>,
     /// The highest layers that are sent.
     top: SubLayer,
     /// Pictures in a row that ended below it.
@@ -42,6 +42,7 @@ impl Vp9Stream {
         if layer.spatial >= SPATIAL_MAX {
             return None;
         }
+        self.follow_group(packet);
         if packet.is_newest {
             self.follow(packet, layer);
         }
@@ -68,13 +69,32 @@ impl Vp9Stream {
         })
     }
 
-    /// Takes note of a structure, and of the highest spatial layer. That goes down late, since
-    /// encoders leave out a frame of it now and then.
-    fn follow(&mut self, packet: &Vp9Packet<'_>, layer: LayerIndices) {
+    /// Takes note of a structure, also of one that was lost and came as a repair, if it is no older
+    /// than what is known. A key picture begins a group of its own: while its structure is missing,
+    /// nothing is known.
+    fn follow_group(&mut self, packet: &Vp9Packet<'_>) {
+        let ahead = self.since_group_start(packet.picture_id);
+        let is_older = ahead.is_some_and(|ahead| ahead > PICTURE_ID_MASK / 2);
         if let Some(structure) = &packet.descriptor.structure {
-            self.group.clone_from(&structure.group);
-            self.group_start = packet.picture_id;
+            if packet.is_newest || !is_older {
+                self.group.clone_from(&structure.group);
+                self.group_start = Some(packet.picture_id);
+            }
+        } else if packet.is_newest && !packet.descriptor.is_predicted && ahead != Some(0) {
+            self.group.clear();
+            self.group_start = Some(packet.picture_id);
         }
+    }
+
+    /// Pictures since the one with which the group begins.
+    fn since_group_start(&self, picture_id: u16) -> Option<u16> {
+        let start = self.group_start?;
+        Some(picture_id.wrapping_sub(start) & PICTURE_ID_MASK)
+    }
+
+    /// Takes note of the highest spatial layer. That goes down late, since encoders leave out a
+    /// frame of it now and then.
+    fn follow(&mut self, packet: &Vp9Packet<'_>, layer: LayerIndices) {
         self.top.temporal = self.top.temporal.max(layer.temporal);
         if layer.spatial >= self.top.spatial {
             self.top.spatial = layer.spatial;
@@ -104,22 +124,25 @@ impl Vp9Stream {
             refer(&mut references, 1);
         }
         if packet.descriptor.is_predicted {
-            for diff in self.picture_diffs(packet).iter() {
+            for diff in self.picture_diffs(packet, layer).iter() {
                 refer(&mut references, u32::from(diff) * u32::from(SPATIAL_MAX));
             }
         }
         references
     }
 
-    /// The earlier pictures that the packet's refers to, in its own spatial layer.
-    fn picture_diffs(&self, packet: &Vp9Packet<'_>) -> PictureDiffs {
+    /// The earlier pictures that the packet's refers to, in its own spatial layer, as far as that is
+    /// known. Where the group has another temporal layer, another group has begun with a picture of
+    /// which nothing came.
+    fn picture_diffs(&self, packet: &Vp9Packet<'_>, layer: LayerIndices) -> PictureDiffs {
         if packet.descriptor.is_flexible {
             return packet.descriptor.picture_diffs;
         }
-        let since = packet.picture_id.wrapping_sub(self.group_start) & PICTURE_ID_MASK;
-        let place = usize::from(since).checked_rem(self.group.len());
-        place
+        let since = self.since_group_start(packet.picture_id);
+        since
+            .and_then(|since| usize::from(since).checked_rem(self.group.len()))
             .and_then(|place| self.group.get(place))
+            .filter(|picture| picture.temporal == layer.temporal)
             .map(|picture| picture.picture_diffs)
             .unwrap_or_default()
     }

@@ -123,6 +123,29 @@ fn a_late_frame_of_a_layer_that_was_withheld_is_no_way_down() {
     stage.check();
 }
 
+/// The structure of a key picture is lost, and comes as a repair when one who gets the lower frame
+/// rate wants the upper one.
+#[test]
+fn a_repaired_group_of_pictures_tells_what_the_next_ones_refer_to() {
+    let mut stage = Stage::new(mode(Signal::Vp9Group, 2, 3, InterLayer::Key));
+    stage.get(0, 1);
+    // So many that the old group does not fit the new one.
+    stage.pictures(9);
+    let mut packets = stage.encoder.picture(true, || 2);
+    let late = packets.remove(0);
+    stage.disturbed.insert(18);
+    for packet in &packets {
+        stage.feed(packet);
+    }
+    stage.pictures(1);
+    stage.feed(&late);
+    stage.get(0, 2);
+    stage.pictures(2);
+    let left: Vec<_> = stage.decoder.begun().range(18..).copied().collect();
+    assert_eq!(left, [18, 22, 24]);
+    stage.check();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
