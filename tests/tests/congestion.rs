@@ -190,3 +190,20 @@ fn a_narrow_link_is_not_probed_to_death() {
     assert!(probes < 1_000, "{probes}");
     assert_eq!(call.world.drops(0, DropReason::PacerFull), 0);
 }
+
+#[test]
+fn where_half_of_the_lowest_picture_fits_every_second_frame_comes_in_time() {
+    let mut call = Call::new(9, Feedback::TransportWide, link(None));
+    call.ms_to_best(6_000);
+    call.set_rate(Some(350_000));
+    call.run_for_ms(15_000);
+    let expired = call.world.drops(0, DropReason::PacerExpired);
+    let (layers, audio) = call.run_for_ms(20_000);
+    // Each encoding has a temporal layer of every second frame; the lowest has three packets a
+    // frame.
+    assert_eq!((layers[0], layers[1]), (0, 0), "{layers:?}");
+    assert!((600..1_500).contains(&layers[2]), "{layers:?}");
+    assert!(audio >= 995, "{audio}");
+    let expired = call.world.drops(0, DropReason::PacerExpired) - expired;
+    assert!(expired <= 2, "{expired}");
+}

@@ -108,6 +108,11 @@ impl<T> Pacer<T> {
         Admission::Queued
     }
 
+    /// A packet that was to leave, and was counted, does not.
+    pub fn take_back(&mut self, bytes: u16) {
+        self.debt = (self.debt - i64::from(bytes)).max(0);
+    }
+
     /// The next packet that has waited and is to leave, or to be dropped, now. To be asked again
     /// after each.
     pub fn poll(&mut self, now: Timestamp) -> Option<Released<T>> {

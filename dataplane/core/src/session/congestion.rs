@@ -117,6 +117,12 @@ impl Congestion {
         self.pacer.admit(now, bytes, packet)
     }
 
+    /// A packet that was admitted does not leave after all: a layer that the leg does not get.
+    pub(crate) fn take_back(&mut self, bytes: usize) {
+        let bytes = u16::try_from(bytes).unwrap_or(u16::MAX);
+        self.pacer.take_back(bytes);
+    }
+
     /// What has waited and may leave now, or must be dropped. To be asked again after each.
     pub(crate) fn release(&mut self, now: Timestamp) -> Option<Released<Waiting>> {
         self.pacer.poll(now)

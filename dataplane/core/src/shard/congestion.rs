@@ -170,25 +170,39 @@ impl Shard {
         if self.pacing.next.is_none_or(|next| next > now) {
             return;
         }
-        let mut sessions = core::mem::take(&mut self.pacing.sessions);
-        let mut next: Option<Timestamp> = None;
-        sessions.retain(|key| {
-            self.current = Some(*key);
-            self.release(now, *key, out);
-            self.send_probes(now, *key, out);
-            let Some(congestion) = self.congestion(*key) else {
-                return false;
-            };
-            let at = congestion.next_at(now);
-            congestion.is_listed = at.is_some();
-            if let Some(at) = at {
-                next = Some(next.map_or(at, |next| next.min(at)));
+        // By position: should one session's work panic, the others must still stand in the list, and
+        // be looked at soon.
+        let (mut position, mut next) = (0, None);
+        self.pacing.next = Some(now + PACE_MIN);
+        while let Some(key) = self.pacing.sessions.get(position).copied() {
+            self.current = Some(key);
+            match self.pace_session(now, key, out) {
+                Some(at) => {
+                    next = Some(next.map_or(at, |next: Timestamp| next.min(at)));
+                    position += 1;
+                }
+                None => {
+                    self.pacing.sessions.swap_remove(position);
+                }
             }
-            at.is_some()
-        });
-        self.pacing.sessions = sessions;
+        }
         self.pacing.next = next.map(|next| next.max(now + PACE_MIN));
         self.current = None;
+    }
+
+    /// Returns when to look at the session again; none if there is nothing to look for.
+    fn pace_session(
+        &mut self,
+        now: Timestamp,
+        key: SessionKey,
+        out: &mut impl Outbox,
+    ) -> Option<Timestamp> {
+        self.release(now, key, out);
+        self.send_probes(now, key, out);
+        let congestion = self.congestion(key)?;
+        let at = congestion.next_at(now);
+        congestion.is_listed = at.is_some();
+        at
     }
 
     fn release(&mut self, now: Timestamp, key: SessionKey, out: &mut impl Outbox) {

@@ -297,6 +297,9 @@ impl<'a, O: Outbox> Way<'a, O> {
             Ok(forwarded) => forwarded,
             Err(reason) => {
                 self.counters.dropped(reason);
+                if let (Some(congestion), Pace::Paced) = (&mut self.congestion, pace) {
+                    congestion.take_back(cached.bytes.len());
+                }
                 return false;
             }
         };

@@ -93,14 +93,17 @@ impl Shard {
 
     /// Looks at the estimates, and shares them out anew for a part of the sessions on each tick.
     fn poll_paths(&mut self, now: Timestamp, out: &mut impl Outbox) {
-        let mut congested = core::mem::take(&mut self.ticker.congested);
-        let mut turn = self.ticker.count;
-        congested.retain(|key| {
+        let (mut position, mut turn) = (0, self.ticker.count);
+        // By position: should one session's work panic, the others must still stand in the list.
+        while let Some(key) = self.ticker.congested.get(position).copied() {
             turn = turn.wrapping_add(1);
-            self.current = Some(*key);
-            self.poll_congestion(now, *key, turn.is_multiple_of(TICKS_PER_SELECTION), out)
-        });
-        self.ticker.congested = congested;
+            self.current = Some(key);
+            if self.poll_congestion(now, key, turn.is_multiple_of(TICKS_PER_SELECTION), out) {
+                position += 1;
+            } else {
+                self.ticker.congested.swap_remove(position);
+            }
+        }
     }
 
     /// Sessions that do not publish any more are not looked at on every tick.

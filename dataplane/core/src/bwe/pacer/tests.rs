@@ -33,6 +33,20 @@ fn what_is_within_the_rate_leaves_at_once() {
 }
 
 #[test]
+fn what_does_not_leave_after_all_makes_nobody_wait() {
+    let mut pacer = pacer();
+    for at in 0..1000 {
+        // Ten times the rate, of which one packet in ten leaves.
+        for item in 0..10 {
+            assert_eq!(pacer.admit(ms(at * 10), 1200, item), Admission::SendNow);
+            if item > 0 {
+                pacer.take_back(1200);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_key_frame_leaves_at_the_rate_and_in_order() {
     let mut pacer = pacer();
     let admitted = (0..40).map(|item| pacer.admit(ms(0), 1200, item));
