@@ -236,26 +236,26 @@ impl Congestion {
 
     /// Bits a second that may be shared out.
     ///
-    /// An estimate begins low, and until the first feedbacks it is a guess: nobody is refused a
-    /// picture for that. A client that never says when packets came, though it agreed to, cannot be
+    /// An estimate begins low, and as long as nothing has filled the path it is a guess: nobody loses
+    /// a picture for that. A client that never says when packets came, though it agreed to, cannot be
     /// estimated, and gets all that it wants.
     fn budget(&self, now: Timestamp) -> u64 {
         let estimate = self.estimator.estimate();
         match (self.sent_since, self.heard_since) {
             (Some(sent), None) if now.since(sent) >= DEAF_AFTER => ESTIMATE_MAX,
-            (_, Some(heard)) if now.since(heard) >= PROVEN_AFTER => estimate,
             _ if self.estimator.is_congested(now) => estimate,
             _ => estimate.max(self.lowest() * 5 / 4),
         }
     }
 
-    /// Bits a second of all legs at their lowest.
+    /// Bits a second of all legs at their lowest, those left out that have been paused.
     fn lowest(&self) -> u64 {
         let lowest = |share: &Share| {
             let rates = share.wish().layers.iter();
             rates.copied().find(|rate| *rate > 0).unwrap_or_default()
         };
-        self.shares.iter().map(lowest).sum()
+        let shares = self.shares.iter().filter(|share| !share.is_paused());
+        shares.map(lowest).sum()
     }
 
     fn set_pace(&mut self, now: Timestamp, budget: u64) {
@@ -299,9 +299,6 @@ impl RepeatBudget {
 
 /// A client that has not told of any packet for so long will not.
 const DEAF_AFTER: Duration = Duration::from_secs(2);
-
-/// So long after the first feedback the first probes have told what the path carries.
-const PROVEN_AFTER: Duration = Duration::from_secs(2);
 
 /// Of what the path carries, for packets that are asked for again.
 const REPEAT_PERCENT: u64 = 20;

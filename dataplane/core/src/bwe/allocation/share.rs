@@ -64,6 +64,11 @@ impl Share {
         self.wish = wish;
     }
 
+    /// Whether what it had was taken from it, and it got nothing since.
+    pub fn is_paused(&self) -> bool {
+        self.grant.layer.is_none() && self.lowered_at.is_some()
+    }
+
     /// What it gets has another place in [`Wish::layers`] from now on.
     pub fn set_place(&mut self, place: Option<u8>) {
         self.grant.layer = place;
