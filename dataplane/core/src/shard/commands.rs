@@ -33,8 +33,7 @@ impl Shard {
         now: Timestamp,
         id: SessionId,
     ) -> Result<Reply, CommandError> {
-        let key = self.sessions.key(id).ok_or(CommandError::UnknownSession)?;
-        let session = self.sessions.get(key).ok_or(CommandError::UnknownSession)?;
+        let session = self.session(id)?;
         Ok(Reply::Session(Box::new(SessionReport {
             session: id,
             state: session.transport.state(),
@@ -48,8 +47,7 @@ impl Shard {
         now: Timestamp,
         id: SessionId,
     ) -> Result<Reply, CommandError> {
-        let key = self.sessions.key(id).ok_or(CommandError::UnknownSession)?;
-        let session = self.sessions.get(key).ok_or(CommandError::UnknownSession)?;
+        let session = self.session(id)?;
         let legs = session.legs.iter();
         Ok(Reply::Statistics(Box::new(SessionStatistics {
             session: id,
@@ -60,6 +58,12 @@ impl Shard {
                 .filter_map(|(number, key)| self.tracks.subscription_report(now, *number, *key))
                 .collect(),
         })))
+    }
+
+    fn session(&self, id: SessionId) -> Result<&Session, CommandError> {
+        let key = self.sessions.key(id);
+        let session = key.and_then(|key| self.sessions.get(key));
+        session.ok_or(CommandError::UnknownSession)
     }
 
     fn publication_reports(&self, now: Timestamp, session: &Session) -> Vec<PublicationReport> {

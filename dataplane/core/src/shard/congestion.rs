@@ -54,14 +54,13 @@ impl Shard {
         let is_measured = entry.leg.kind() == MediaKind::Video && entry.leg.number_id().is_some();
         if session.congestion.is_none() && is_measured {
             let mut congestion = Congestion::new(now);
-            // Those that came before, none of which could be measured.
-            for (_, other) in &session.legs {
-                congestion.add_leg(*other, Share::new(nothing()));
+            // With those that came before, none of which could be measured.
+            for (_, leg) in &session.legs {
+                congestion.add_leg(*leg, Share::new(nothing()));
             }
             session.congestion = Some(Box::new(congestion));
             self.ticker.add_congested(key);
-        }
-        if let Some(congestion) = &mut session.congestion {
+        } else if let Some(congestion) = &mut session.congestion {
             congestion.add_leg(leg, Share::new(nothing()));
         }
     }
@@ -83,7 +82,7 @@ impl Shard {
         }
         congestion.allocate(now);
         let mut keyframes = core::mem::take(&mut self.keyframe_wishes);
-        let mut interrupted = None;
+        let mut pauses = false;
         for (state, share) in congestion.legs_mut() {
             let Some((entry, track)) = self.tracks.leg_and_track(state.leg) else {
                 continue;
@@ -96,14 +95,12 @@ impl Shard {
             let sub_layer = granted_step(state, share).and_then(|step| step.sub_layer);
             entry.leg.set_sub_layer(sub_layer);
             entry.leg.select(now, &track.publication);
-            if allowance == Allowance::Nothing {
-                interrupted = Some(state.leg);
-            }
+            pauses |= allowance == Allowance::Nothing;
             if let (Some(track), Some(layer)) = (entry.track, entry.leg.wants_keyframe()) {
                 keyframes.push((track, layer));
             }
         }
-        if interrupted.is_some() {
+        if pauses {
             let tracks = &self.tracks;
             congestion.retain(|waiting| {
                 let entry = tracks.leg(waiting.leg);
