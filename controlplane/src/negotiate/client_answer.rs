@@ -149,10 +149,10 @@ fn take_section(
     line.payload_types.clone_from(&accepted);
     line.extensions
         .retain(|id| section.extensions.iter().any(|taken| taken.id == *id));
-    let numbered = model
-        .numbers
-        .extension_id(Extension::TransportWideSequenceNumber);
     if !section.tells_arrivals() {
+        let numbered = model
+            .numbers
+            .extension_id(Extension::TransportWideSequenceNumber);
         line.extensions.retain(|id| Some(*id) != numbered);
     }
     line.direction = Direction::new(

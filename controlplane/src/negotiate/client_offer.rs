@@ -2,6 +2,7 @@
 
 use shared::protocol::{Change, DtlsRole, Extension, ExtensionMapping, Mid, RemoteTransport};
 
+use super::codecs::is_for_subscriber;
 use super::describe::{self, Wanted};
 use super::error::NegotiationError;
 use super::line::{Line, MediaLine, Receive};
@@ -350,10 +351,7 @@ fn usable_extensions(model: &SessionModel, line: &MediaLine, section: &Section) 
                 Extension::AbsoluteSendTime | Extension::TransmissionOffset
             )
         } else {
-            let is_numbered = extension == Extension::TransportWideSequenceNumber;
-            extension == Extension::Mid
-                || is_numbered && section.tells_arrivals()
-                || extension.is_end_to_end()
+            is_for_subscriber(extension, section.tells_arrivals())
         }
     };
     let settled = line.subscription.is_some() && !section.direction.sends();

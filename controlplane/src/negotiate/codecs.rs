@@ -1,6 +1,6 @@
 //! Where a publisher's codecs meet a subscriber's.
 
-use shared::protocol::{CodecMapping, ExtensionMapping, MediaKind, PublishedCodec};
+use shared::protocol::{CodecMapping, Extension, ExtensionMapping, MediaKind, PublishedCodec};
 
 use super::error::{ErrorCode, ItemError};
 use super::line::{Candidates, MediaLine};
@@ -104,9 +104,16 @@ pub(super) fn published_codecs(model: &SessionModel, line: &MediaLine) -> Vec<Pu
     line.payload_types.iter().filter_map(codec).collect()
 }
 
+/// Whether a section that only we send in has this extension: what goes from publisher to subscriber,
+/// the mid, and the number by which a client tells when each packet came, if it does.
+pub(super) fn is_for_subscriber(extension: Extension, tells_arrivals: bool) -> bool {
+    let is_numbered = extension == Extension::TransportWideSequenceNumber;
+    extension == Extension::Mid || is_numbered && tells_arrivals || extension.is_end_to_end()
+}
+
 /// Whether transport-wide feedback has something to count by.
 pub(super) fn is_transport_wide(mapping: ExtensionMapping) -> bool {
-    mapping.extension == shared::protocol::Extension::TransportWideSequenceNumber
+    mapping.extension == Extension::TransportWideSequenceNumber
 }
 
 /// What we offer a client that pushes without an offer of its own: each format with Chrome's

@@ -6,7 +6,7 @@ use shared::protocol::{
 };
 
 use super::client_offer::Answering;
-use super::codecs::{candidates, map_onto, missing_codec};
+use super::codecs::{candidates, is_for_subscriber, map_onto, missing_codec};
 use super::error::{ErrorCode, ItemError};
 use super::item::Pull;
 use super::line::{MediaLine, Pending, Receive, Subscription};
@@ -119,10 +119,7 @@ pub(super) fn subscriber_extensions(
         known.is_some_and(|known| known.feedback.transport_cc)
     });
     let mut extensions = model.extensions_of(line);
-    extensions.retain(|ExtensionMapping { extension, .. }| {
-        let is_numbered = *extension == Extension::TransportWideSequenceNumber;
-        *extension == Extension::Mid || is_numbered && tells_arrivals || extension.is_end_to_end()
-    });
+    extensions.retain(|known| is_for_subscriber(known.extension, tells_arrivals));
     extensions
 }
 
