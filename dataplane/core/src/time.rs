@@ -51,6 +51,11 @@ impl Sub<Duration> for Timestamp {
     }
 }
 
+/// Whole microseconds; the longest time that a report can tell for what is longer.
+pub(crate) fn report_micros(duration: Duration) -> u32 {
+    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
+}
+
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

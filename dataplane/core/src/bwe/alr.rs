@@ -1,6 +1,6 @@
 //! Whether the application sends much less than the estimate allows (`alr_detector.cc`).
 
-use super::units::{bytes_in, micros};
+use super::units::{bytes_in, micros, signed};
 use crate::time::Timestamp;
 
 /// A budget that fills at a part of the estimate and that is emptied by what is sent.
@@ -50,10 +50,6 @@ impl AlrDetector {
     pub(super) fn was_limited(&self, now: Timestamp, within: core::time::Duration) -> bool {
         self.is_limited() || self.ended_at.is_some_and(|ended| now.since(ended) < within)
     }
-}
-
-fn signed(bytes: u64) -> i64 {
-    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 /// `bandwidth_usage_ratio`.

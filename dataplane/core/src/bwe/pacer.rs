@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use core::time::Duration;
 
 use super::ESTIMATE_START;
-use super::units::{bytes_in, compact, compact_distance, micros, scaled};
+use super::units::{bytes_in, compact, compact_distance, micros, scaled, signed};
 use crate::time::Timestamp;
 
 /// Paces the video of one session. `T` is what the owner knows a packet by, such as its leg and
@@ -180,10 +180,6 @@ impl<T> Pacer<T> {
         let most = signed(bytes_in(self.rate, DEBT_MAX));
         self.debt = (self.debt.min(most) - drained).max(0);
     }
-}
-
-fn signed(bytes: u64) -> i64 {
-    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 /// On a path that was full lately, or that may soon be: a little more than the estimate, and 10 ms at

@@ -7,6 +7,11 @@ pub(super) fn micros(now: Timestamp) -> i64 {
     i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
 }
 
+/// A number of bytes for a balance that may be negative.
+pub(super) fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
 /// The lower 32 bits of a time in microseconds: enough for differences of up to half an hour.
 #[expect(
     clippy::cast_possible_truncation,

@@ -170,16 +170,8 @@ fn by_rate(layers: &[LayerState], before: &Ladder) -> ArrayVec<u8, LAYERS_MAX> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::egress::selector::tests::layers;
     use crate::ingress::testing::rid;
-
-    /// Layers with these rids and rates; a rate of zero is one that is not received.
-    fn layers<const N: usize>(of: [(&str, u64); N]) -> [LayerState; N] {
-        of.map(|(text, bit_rate)| LayerState {
-            rid: Some(rid(text)),
-            receiving: bit_rate > 0,
-            bit_rate,
-        })
-    }
 
     /// A stream without layers inside.
     fn nothing(_: u8) -> ArrayVec<SubLayerRate, INSIDE_MAX> {

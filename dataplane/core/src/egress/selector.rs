@@ -131,12 +131,12 @@ impl Selector {
 pub(crate) const CHOICE_KEPT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::ingress::testing::{ms, rid};
 
     /// Layers with these rids and rates; a rate of zero is one that is not received.
-    fn layers<const N: usize>(of: [(&str, u64); N]) -> [LayerState; N] {
+    pub(crate) fn layers<const N: usize>(of: [(&str, u64); N]) -> [LayerState; N] {
         of.map(|(text, bit_rate)| LayerState {
             rid: Some(rid(text)),
             receiving: bit_rate > 0,

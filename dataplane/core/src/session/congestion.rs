@@ -12,7 +12,7 @@ use crate::bwe::{ProbePacket, Released};
 use crate::egress::Ladder;
 use crate::rtcp::TransportFeedback;
 use crate::shard::LegKey;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, report_micros};
 
 /// A packet that waits for its turn: it has no number of ours yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,13 +222,12 @@ impl Congestion {
     pub(crate) fn report(&self) -> Option<EstimateReport> {
         self.heard_since?;
         let snapshot = self.estimator.snapshot();
-        let micros = |time: Duration| u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
         Some(EstimateReport {
             bit_rate: snapshot.estimate,
             delay_based: snapshot.delay_based,
             loss_based: snapshot.loss_based,
-            round_trip_us: micros(snapshot.round_trip),
-            queue_delay_us: micros(snapshot.queue_delay),
+            round_trip_us: report_micros(snapshot.round_trip),
+            queue_delay_us: report_micros(snapshot.queue_delay),
             bytes_in_flight: snapshot.bytes_in_flight,
             application_limited: snapshot.application_limited,
         })

@@ -1,7 +1,5 @@
 //! How tracks and legs look to the control plane.
 
-use core::time::Duration;
-
 use arrayvec::ArrayVec;
 use shared::limits::LAYERS_MAX;
 use shared::protocol::{
@@ -11,7 +9,7 @@ use shared::protocol::{
 use super::reasons::{LayerView, reason};
 use super::{LegEntry, LegKey, PublicationKey, Track, Tracks};
 use crate::ingress::layer::{Layer, RECEIVING_TIMEOUT};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, report_micros};
 
 impl Tracks {
     /// One published track.
@@ -61,8 +59,8 @@ impl Tracks {
             bytes: reports.bytes(),
             packets_lost: statistics.packets_lost(),
             fraction_lost: reports.fraction_lost(),
-            round_trip_us: leg.round_trip().map(micros).unwrap_or_default(),
-            jitter_us: micros(leg.jitter()),
+            round_trip_us: leg.round_trip().map(report_micros).unwrap_or_default(),
+            jitter_us: report_micros(leg.jitter()),
             nacks,
             plis,
             firs,
@@ -119,7 +117,7 @@ fn layer_report(now: Timestamp, layer: &Layer) -> LayerReport {
         packets: layer.packets(),
         bytes: layer.bytes(),
         packets_lost: layer.packets_lost(),
-        jitter_us: micros(layer.jitter()),
+        jitter_us: report_micros(layer.jitter()),
         nacks: layer.nacks(),
         keyframes: layer.keyframes_received(),
         keyframe_requests: layer.keyframes.total_requests(),
@@ -131,9 +129,4 @@ fn place(layer: &Layer) -> LayerPlace {
         rid: layer.rid(),
         ..LayerPlace::default()
     }
-}
-
-/// Whole microseconds; the longest time that a report can tell for what is longer.
-fn micros(duration: Duration) -> u32 {
-    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
 }
