@@ -138,6 +138,11 @@ impl Congestion {
         self.pacer.retain(is_wanted);
     }
 
+    /// Whether any packet waits for its turn.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.pacer.waiting().next().is_some()
+    }
+
     /// The transport-wide sequence number of the next packet.
     pub(crate) fn next_number(&self) -> u16 {
         self.estimator.next_number()

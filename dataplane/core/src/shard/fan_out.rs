@@ -163,7 +163,10 @@ impl Shard {
                     way.catch_up(now, track, (*leg, entry), packet, &to_come);
                 }
             }
-            if let Some(congestion) = &mut way.congestion {
+            // Probes are begun by feedback and by ticks, which see to it themselves.
+            if let Some(congestion) = &mut way.congestion
+                && congestion.has_waiting()
+            {
                 self.pacing.add(now, entry.session, congestion);
             }
             if let Some(layer) = entry.leg.wants_keyframe() {
