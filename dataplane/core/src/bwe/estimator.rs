@@ -194,6 +194,12 @@ impl Estimator {
                 .is_some_and(|decreased| now.since(decreased) < CONGESTED_FOR)
     }
 
+    /// Whether packets have waited long on the way for a while. What is lost then was too much for the
+    /// path; else it may be lost whatever is sent.
+    pub fn has_long_queue(&self) -> bool {
+        self.queue_delay.is_long()
+    }
+
     /// A packet that is to be sent now, as a probe. To be asked again after each.
     pub fn wanted_probe(&self, now: Timestamp) -> Option<ProbePacket> {
         self.probes.wanted(now)

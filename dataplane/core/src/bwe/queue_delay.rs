@@ -14,6 +14,8 @@ pub(super) struct QueueDelay {
     latest: Option<i64>,
     /// When it was empty last, and when it was looked at last.
     empty_at: Option<i64>,
+    /// When it was short last.
+    short_at: Option<i64>,
     heard_at: i64,
 }
 
@@ -36,6 +38,9 @@ impl QueueDelay {
         if self.is_empty() {
             self.empty_at = Some(heard_at);
         }
+        if self.latest().is_some_and(|delay| delay < SHORT_MAX) {
+            self.short_at = Some(heard_at);
+        }
     }
 
     /// Microseconds that the luckiest packet of the last feedback waited; none if nothing came yet.
@@ -54,6 +59,12 @@ impl QueueDelay {
         self.empty_at
             .is_some_and(|empty| self.heard_at - empty >= STANDING_MIN)
     }
+
+    /// Whether it has been long for a while, so that a packet which is lost was one too many.
+    pub(super) fn is_long(&self) -> bool {
+        self.short_at
+            .is_some_and(|short| self.heard_at - short >= LONG_MIN)
+    }
 }
 
 /// Microseconds. So long a route that has become longer is taken for a queue.
@@ -64,6 +75,12 @@ const EMPTY_MAX: i64 = 10_000;
 
 /// Microseconds.
 const STANDING_MIN: i64 = 5_000_000;
+
+/// Microseconds: more is heard in a conversation.
+const SHORT_MAX: i64 = 100_000;
+
+/// Microseconds. A key frame makes it long for a moment, too.
+const LONG_MIN: i64 = 1_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -90,6 +107,17 @@ mod tests {
         assert!(!queue.is_empty());
         add(&mut queue, 3, [59, 300]);
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn one_that_is_never_short_for_a_second_is_long() {
+        let mut queue = QueueDelay::default();
+        add(&mut queue, 1, [50, 50]);
+        assert!(!queue.is_long());
+        add(&mut queue, 2, [160, 170]);
+        assert!(queue.is_long());
+        add(&mut queue, 3, [140, 300]);
+        assert!(!queue.is_long());
     }
 
     #[test]

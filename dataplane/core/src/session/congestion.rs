@@ -247,8 +247,9 @@ impl Congestion {
         let estimate = self.estimator.estimate();
         match (self.sent_since, self.heard_since) {
             (Some(sent), None) if now.since(sent) >= DEAF_AFTER => ESTIMATE_MAX,
+            _ if self.estimator.is_congested(now) && self.estimator.has_long_queue() => estimate,
             _ if self.estimator.is_congested(now) => {
-                // Loss alone takes no picture: it may have nothing to do with what is sent.
+                // Loss without a queue takes no picture: it may have nothing to do with what is sent.
                 let delay_based = self.estimator.snapshot().delay_based;
                 estimate.max(delay_based.min(self.lowest() * 5 / 4))
             }
