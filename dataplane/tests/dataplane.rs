@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::io::ErrorKind;
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
@@ -89,7 +90,15 @@ fn client() -> UdpSocket {
 fn check(client: &UdpSocket, to: std::net::SocketAddr, request: &Message) -> Option<Message> {
     client.send_to(&request.raw, to).expect("it works");
     let mut buffer = [0; 1500];
-    let (length, from) = client.recv_from(&mut buffer).ok()?;
+    let (length, from) = loop {
+        match client.recv_from(&mut buffer) {
+            Ok(received) => break received,
+            // A socket with a timeout is told of it when the whole process was stopped meanwhile.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+            Err(error) => panic!("no answer can be received: {error}"),
+        }
+    };
     assert_eq!(from, to);
     let mut answer = Message::new();
     answer
