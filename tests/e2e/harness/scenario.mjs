@@ -1,10 +1,10 @@
 // A test with a server and a browser that are always ended, and told about when it fails.
 
 import assert from 'node:assert/strict';
-import os from 'node:os';
 import test from 'node:test';
 import { inbound, launchBrowser, Tab } from './browser.mjs';
 import { Impairment, MEDIA_IP } from './impairment.mjs';
+import { MachineWatch } from './machine.mjs';
 import { Server } from './server.mjs';
 import { wait } from './wait.mjs';
 
@@ -13,7 +13,6 @@ const BODY_TIMEOUT_MS = 150_000;
 const TEST_TIMEOUT_MS = 180_000;
 const WATCH_MS = 10_000;
 const WINDOWS_MAX = 4;
-const STARVED_IDLE_SHARE = 0.08;
 /** "More than 250 frames in 10 s at 30 fps". */
 export const FRAMES_MIN = 250;
 
@@ -65,11 +64,9 @@ async function play(serverOptions, body) {
 /** Watches what `tab` receives from one other for 10 s; resolves to what changed meanwhile. */
 export async function watch(tab, milliseconds = WATCH_MS) {
   const before = await tab.stats();
-  const cpuBefore = cpuTimes();
   await wait(milliseconds);
   const after = await tab.stats();
-  const idle = idleShare(cpuBefore, cpuTimes());
-  return { before, after, idle, video: change(before, after, 'video'), audio: change(before, after, 'audio') };
+  return { before, after, video: change(before, after, 'video'), audio: change(before, after, 'audio') };
 }
 
 /** All of `tabs` receive a whole call for 10 s. Packets that are lost fail it on any machine. */
@@ -78,23 +75,30 @@ export function assertAllWhole(tabs) {
   return assertWatched(tabs, (one) => assertWhole(one), isLossy);
 }
 
+/** What each of `tabs` receives in 10 s passes `check`; see `assertObserved`. */
+export function assertWatched(tabs, check, isFinal) {
+  const observe = () => Promise.all(tabs.map((tab) => watch(tab)));
+  return assertObserved(observe, (seen) => seen.forEach((one) => check(one)), isFinal);
+}
+
 /**
- * What each of `tabs` receives in 10 s passes `check`.
+ * What `observe` resolves to passes `check`.
  *
  * Encoders and decoders share the machine with the server. A window in which something else left
  * them no time shows nothing about the server, so it is watched again, a few times at most, unless
- * `isFinal` says of all that was seen that no lack of time explains it.
+ * `isFinal` says of what was seen that no lack of time explains it.
  */
-export async function assertWatched(tabs, check, isFinal = () => false) {
+export async function assertObserved(observe, check, isFinal = () => false) {
   for (let attempt = 1; ; attempt += 1) {
-    const seen = await Promise.all(tabs.map((tab) => watch(tab)));
+    const machine = new MachineWatch();
+    const seen = await observe();
+    const lacked = machine.end();
     try {
-      seen.forEach((one) => check(one));
+      check(seen);
       return;
     } catch (error) {
-      const starved = seen.some(({ idle }) => idle < STARVED_IDLE_SHARE);
-      if (!starved || isFinal(seen) || attempt === WINDOWS_MAX) throw error;
-      console.log(`watched again, since the machine was busy with something else: ${error.message}`);
+      if (!lacked || isFinal(seen) || attempt === WINDOWS_MAX) throw error;
+      console.log(`watched again, since the machine was busy with something else (${lacked}): ${error.message}`);
     }
   }
 }
@@ -120,16 +124,6 @@ export function change(before, after, kind) {
   assert.ok(first, `the ${kind} stream was replaced meanwhile`);
   const counters = Object.entries(last).filter(([, value]) => typeof value === 'number');
   return Object.fromEntries(counters.map(([key, value]) => [key, value - (first[key] ?? 0)]));
-}
-
-function cpuTimes() {
-  const all = os.cpus().map(({ times }) => times);
-  const sum = (values) => values.reduce((total, value) => total + value, 0);
-  return { idle: sum(all.map(({ idle }) => idle)), total: sum(all.flatMap((times) => Object.values(times))) };
-}
-
-function idleShare(before, after) {
-  return (after.idle - before.idle) / Math.max(1, after.total - before.total);
 }
 
 async function within(milliseconds, work) {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { inbound } from '../harness/browser.mjs';
 import { allLayersSent, THREE_LAYERS, WIDTHS } from '../harness/layers.mjs';
-import { impairedScenario, watch } from '../harness/scenario.mjs';
+import { assertObserved, assertWatched, impairedScenario } from '../harness/scenario.mjs';
 import { Viewer } from '../harness/viewer.mjs';
 import { wait } from '../harness/wait.mjs';
 
@@ -24,11 +24,12 @@ impairedScenario('a viewer without wishes gets a lower layer while its link is n
   await impairment.impair(viewer, ONE_LAYER_LESS);
   tell('a lower layer came after', await seesLess(viewer));
   await wait(SETTLE_MS);
-  const samples = await viewer.observe(WATCH_MS);
-  tellRate(samples);
-  assert.ok(samples.every(({ width }) => width < WIDTHS.a), `widths ${samples.map(({ width }) => width)}`);
-  assertSmooth(samples);
-  assertHeard(samples);
+  await assertObserved(() => viewer.observe(WATCH_MS), (samples) => {
+    tellRate(samples);
+    assert.ok(samples.every(({ width }) => width < WIDTHS.a), `widths ${samples.map(({ width }) => width)}`);
+    assertSmooth(samples);
+    assertHeard(samples);
+  });
   await impairment.impair(viewer, WIDE);
   tell('the best layer came back after', await seesBest(viewer));
 });
@@ -38,12 +39,13 @@ impairedScenario('sound is whole where hardly more than sound fits', {}, async (
   await seesBest(viewer);
   await impairment.impair(viewer, HARDLY_MORE_THAN_SOUND);
   await wait(2 * SETTLE_MS);
-  const samples = await viewer.observe(WATCH_MS);
-  tellRate(samples);
-  // The picture pauses, or is what little fits of the smallest layer.
-  const { frames } = during(samples);
-  assert.ok(frames === 0 || samples.every(({ width }) => width === WIDTHS.c), 'a picture that does not fit');
-  assertHeard(samples);
+  await assertObserved(() => viewer.observe(WATCH_MS), (samples) => {
+    tellRate(samples);
+    // The picture pauses, or is what little fits of the smallest layer.
+    const { frames } = during(samples);
+    assert.ok(frames === 0 || samples.every(({ width }) => width === WIDTHS.c), 'a picture that does not fit');
+    assertHeard(samples);
+  });
   await impairment.impair(viewer, WIDE);
   tell('the best layer came back after', await seesBest(viewer));
 });
@@ -54,13 +56,13 @@ impairedScenario('a viewer with a wide link keeps the best layer beside one with
   const wide = await Viewer.open(open, publisher);
   await Promise.all([seesBest(narrow), seesBest(wide)]);
   await impairment.impair(narrow, ONE_LAYER_LESS);
-  const watched = wide.observe(LOWER_TIMEOUT_MS + WATCH_MS);
+  await assertObserved(() => wide.observe(LOWER_TIMEOUT_MS + WATCH_MS), (samples) => {
+    tellRate(samples);
+    assert.ok(samples.every(({ width }) => width === WIDTHS.a), `widths ${samples.map(({ width }) => width)}`);
+    assertSmooth(samples);
+    assertHeard(samples);
+  });
   await seesLess(narrow);
-  const samples = await watched;
-  tellRate(samples);
-  assert.ok(samples.every(({ width }) => width === WIDTHS.a), `widths ${samples.map(({ width }) => width)}`);
-  assertSmooth(samples);
-  assertHeard(samples);
 });
 
 impairedScenario('two tabs that send three layers see what fits through 1 Mb/s', {}, async ({ open, impairment }) => {
@@ -69,14 +71,14 @@ impairedScenario('two tabs that send three layers see what fits through 1 Mb/s',
   await Promise.all(tabs.map((tab) => tab.inCallWith(1)));
   await Promise.all(tabs.map(allLayersSent));
   await wait(2 * SETTLE_MS);
-  for (const { after, video, audio } of await Promise.all(tabs.map((tab) => watch(tab, WATCH_MS)))) {
+  await assertWatched(tabs, ({ after, video, audio }) => {
     const [{ frameWidth }] = inbound(after, 'video');
     console.log(`${frameWidth} wide, ${video.framesDecoded} frames, ${video.freezeCount} freezes of ${video.totalFreezesDuration.toFixed(1)} s`);
     assert.equal(frameWidth, WIDTHS.b);
     assert.ok(video.framesDecoded > 15 * WATCH_MS / 1_000, `only ${video.framesDecoded} frames decoded`);
     assert.ok(video.freezeCount <= 1 && video.totalFreezesDuration < 1, `frozen for ${video.totalFreezesDuration} s`);
     assert.equal(audio.packetsLost, 0, 'audio packets are missing');
-  }
+  });
 });
 
 async function publisherOfThree(open) {
