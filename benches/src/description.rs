@@ -66,8 +66,14 @@ pub fn publisher_offer(local: &Local, tracks: &[OfferedTrack]) -> String {
     sdp
 }
 
-/// A subscriber's answer to the server's offer: takes Opus and VP8, and RTX if `retransmission`.
-pub fn subscriber_answer(local: &Local, offer: &Remote, retransmission: Retransmission) -> String {
+/// A subscriber's answer to the server's offer: takes Opus and VP8, RTX if `retransmission`, and
+/// numbers that packets have throughout the transport if `arrivals`.
+pub fn subscriber_answer(
+    local: &Local,
+    offer: &Remote,
+    retransmission: Retransmission,
+    arrivals: ArrivalReports,
+) -> String {
     let mids: Vec<&str> = offer
         .sections
         .iter()
@@ -92,6 +98,15 @@ pub fn subscriber_answer(local: &Local, offer: &Remote, retransmission: Retransm
             let _ = write!(sdp, "a=extmap:{id} {MID_URI}\r\n");
         }
         codec_part(&mut sdp, section.kind, section.payload_type);
+        if arrivals == ArrivalReports::TransportWide
+            && let Some(id) = section.extension(TRANSPORT_CC_URI)
+        {
+            let number = section.payload_type;
+            let _ = write!(
+                sdp,
+                "a=extmap:{id} {TRANSPORT_CC_URI}\r\na=rtcp-fb:{number} transport-cc\r\n"
+            );
+        }
         if let Some(rtx) = rtx {
             let apt = section.payload_type;
             let _ = write!(
@@ -108,6 +123,15 @@ pub fn subscriber_answer(local: &Local, offer: &Remote, retransmission: Retransm
 pub enum Retransmission {
     /// Yes, where the server offers it.
     Rtx,
+    /// No.
+    None,
+}
+
+/// Whether a subscriber tells when packets came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArrivalReports {
+    /// By transport-wide feedback, where the server offers it.
+    TransportWide,
     /// No.
     None,
 }
@@ -389,12 +413,12 @@ mod tests {
     #[test]
     fn an_answer_takes_one_codec_of_every_section_and_rtx_on_request() {
         let offer = Remote::parse(SERVER_OFFER).unwrap();
-        let plain = subscriber_answer(&local(), &offer, Retransmission::None);
+        let plain = subscriber_answer(&local(), &offer, Retransmission::None, ArrivalReports::None);
         assert!(plain.contains("a=group:BUNDLE 0 1\r\n"));
         assert!(plain.contains("m=video 9 UDP/TLS/RTP/SAVPF 96\r\n"));
         assert!(plain.contains("a=setup:active\r\n") && plain.contains("a=recvonly\r\n"));
         assert!(plain.ends_with("\r\n"));
-        let rtx = subscriber_answer(&local(), &offer, Retransmission::Rtx);
+        let rtx = subscriber_answer(&local(), &offer, Retransmission::Rtx, ArrivalReports::None);
         assert!(rtx.contains("m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\n"));
         assert!(rtx.contains("a=fmtp:97 apt=96\r\n"));
     }

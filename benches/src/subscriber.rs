@@ -16,7 +16,9 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use webrtc_util::marshal::{MarshalSize, Unmarshal};
 
-use crate::description::{Local, Remote, Retransmission, Section, subscriber_answer};
+use crate::description::{
+    ArrivalReports, Local, Remote, Retransmission, Section, subscriber_answer,
+};
 use crate::error::LoadError;
 use crate::ice::Credentials;
 use crate::media::{Kind, check};
@@ -100,7 +102,7 @@ impl Subscriber {
         };
         let session = shared.api.new_session().await?;
         let offer = Remote::parse(&shared.api.pull(&session, &shared.published()).await?)?;
-        let answer = subscriber_answer(&local, &offer, retransmission);
+        let answer = subscriber_answer(&local, &offer, retransmission, ArrivalReports::None);
         shared.api.renegotiate(&session, &answer).await?;
         let (preferred, choice) = (shared.api_address, shared.options.profile);
         let peer = Peer::connect(&local, &offer, preferred, &shared.identity, choice).await?;

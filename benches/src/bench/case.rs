@@ -21,6 +21,8 @@ pub struct Case {
     pub gso: Option<Switch>,
     /// Whether subscribers take runs in one piece.
     pub gro: Switch,
+    /// Whether subscribers tell when packets came.
+    pub feedback: Switch,
 }
 
 /// How fast publishers send.
@@ -66,6 +68,7 @@ impl Case {
             io: None,
             gso: None,
             gro: Switch::On,
+            feedback: Switch::Off,
         }
     }
 
@@ -74,17 +77,30 @@ impl Case {
         for profile in &options.profile {
             for io in or_none(&options.io) {
                 for gso in or_none(&options.gso) {
-                    cases.extend(options.gro.iter().map(|gro| Self {
+                    let server = Self {
                         profile: *profile,
                         io: io.clone(),
                         gso,
-                        gro: *gro,
                         ..self.clone()
-                    }));
+                    };
+                    cases.extend(server.with_receivers(options));
                 }
             }
         }
         cases
+    }
+
+    fn with_receivers(&self, options: &Options) -> Vec<Self> {
+        let switches = options
+            .gro
+            .iter()
+            .flat_map(|gro| options.feedback.iter().map(move |feedback| (gro, feedback)));
+        let cases = switches.map(|(gro, feedback)| Self {
+            gro: *gro,
+            feedback: *feedback,
+            ..self.clone()
+        });
+        cases.collect()
     }
 
     /// Who publishes what to whom.
@@ -123,6 +139,9 @@ impl Case {
         words.extend(self.gso.map(|gso| format!("gso={}", gso.name())));
         if self.gro == Switch::Off {
             words.push("gro=off".to_owned());
+        }
+        if self.feedback == Switch::On {
+            words.push("feedback=on".to_owned());
         }
         words.join(" ")
     }
@@ -206,6 +225,8 @@ mod tests {
         ];
         assert_eq!(names(&line)[..5], expected);
         assert_eq!(names(&["audio", "--subscribers", "1,500"]).len(), 2);
+        let compared = ["video x 50 natural", "video x 50 natural feedback=on"];
+        assert_eq!(names(&["--feedback", "off,on"]), compared);
     }
 
     #[test]

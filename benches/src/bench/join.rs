@@ -8,13 +8,15 @@ use std::time::Instant;
 use dtls::conn::DTLSConn;
 use tokio::sync::mpsc;
 
+use super::arrivals::Arrivals;
 use super::publisher::{Publisher, PublisherParts};
 use super::receiver::{Lane, Session};
 use super::seal::Sealer;
 use super::sys::set_gro;
 use crate::api::{Api, Track};
 use crate::description::{
-    Local, OfferedTrack, Remote, Retransmission, publisher_offer, subscriber_answer,
+    ArrivalReports, Local, OfferedTrack, Remote, Retransmission, TRANSPORT_CC_URI, publisher_offer,
+    subscriber_answer,
 };
 use crate::dtls_client::Identity;
 use crate::error::LoadError;
@@ -37,6 +39,8 @@ pub struct Site {
     pub profile: ProfileChoice,
     /// Whether the kernel hands over runs in one piece.
     pub gro: bool,
+    /// Whether subscribers tell when packets came, as browsers do.
+    pub arrivals: ArrivalReports,
 }
 
 /// What must live as long as the peer does.
@@ -148,7 +152,7 @@ impl Site {
         let local = self.local();
         let session = self.api.new_session().await?;
         let offer = Remote::parse(&self.api.pull(&session, tracks).await?)?;
-        let answer = subscriber_answer(&local, &offer, Retransmission::None);
+        let answer = subscriber_answer(&local, &offer, self.retransmission(), self.arrivals);
         self.api.renegotiate(&session, &answer).await?;
         let peer = self.connect(&local, &offer).await?.detach()?;
         let took = began.elapsed();
@@ -164,6 +168,8 @@ impl Site {
             ice: peer.ice,
             incoming: peer.secured.incoming,
             outgoing: peer.secured.outgoing,
+            arrivals: self.arrivals_of(&offer),
+            repeat_types: self.repeat_types(&offer),
         };
         Ok(Joined {
             lane: Lane::new(peer.socket, Some(session), payload_types, Instant::now()),
@@ -175,6 +181,32 @@ impl Site {
             began,
             took,
         })
+    }
+
+    /// As browsers do, too: without it the server could not probe.
+    fn retransmission(&self) -> Retransmission {
+        match self.arrivals {
+            ArrivalReports::TransportWide => Retransmission::Rtx,
+            ArrivalReports::None => Retransmission::None,
+        }
+    }
+
+    fn arrivals_of(&self, offer: &Remote) -> Option<Arrivals> {
+        let mut ids = offer.sections.iter();
+        let id = ids.find_map(|section| section.extension(TRANSPORT_CC_URI))?;
+        (self.arrivals == ArrivalReports::TransportWide).then(|| Arrivals::new(id))
+    }
+
+    fn repeat_types(&self, offer: &Remote) -> Vec<u8> {
+        match self.retransmission() {
+            Retransmission::Rtx => {
+                let sections = offer.sections.iter();
+                sections
+                    .filter_map(|section| section.rtx_payload_type)
+                    .collect()
+            }
+            Retransmission::None => Vec::new(),
+        }
     }
 
     fn local(&self) -> Local {

@@ -261,10 +261,12 @@ impl Turner {
     fn receive(&mut self) -> Result<bool, LoadError> {
         let mut busy = false;
         for index in 0..self.lanes.len() {
-            if let Some(lane) = self.lanes.get_mut(index)
-                && lane.receive(&mut self.batch, self.clock, &mut self.received)
-            {
+            let Some(lane) = self.lanes.get_mut(index) else {
+                continue;
+            };
+            if lane.receive(&mut self.batch, self.clock, &mut self.received) {
                 busy = true;
+                lane.tell_arrivals(self.clock.elapsed())?;
                 self.publish(Instant::now())?;
             }
         }
@@ -288,6 +290,7 @@ impl Turner {
         }
         for lane in &mut self.lanes {
             lane.keep_alive(now)?;
+            lane.tell_arrivals(now.duration_since(self.clock))?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! ([`process`]), the server ([`metrics`]) and the subscribers say; [`floor`] is what sealing and
 //! sending cost without any server.
 
+pub mod arrivals;
 pub mod case;
 pub mod cores;
 pub mod floor;

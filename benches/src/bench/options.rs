@@ -93,6 +93,17 @@ pub struct Options {
     )]
     pub gro: Vec<Switch>,
 
+    /// Whether subscribers tell when packets came, so that the server estimates what each one's
+    /// path carries, as it does for browsers; a list.
+    #[arg(
+        long,
+        value_enum,
+        default_value = "off",
+        value_delimiter = ',',
+        value_name = "SWITCH"
+    )]
+    pub feedback: Vec<Switch>,
+
     /// Subscribers that begin to join in a second.
     #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub join_rate: u32,

@@ -12,6 +12,7 @@ use rtcp::reception_report::ReceptionReport;
 use webrtc_srtp::context::Context;
 use webrtc_util::marshal::{MarshalSize, Unmarshal};
 
+use super::arrivals::Arrivals;
 use super::sys::ReceiveBatch;
 use super::tally::{Tally, TallyCounts};
 use crate::error::LoadError;
@@ -43,6 +44,10 @@ pub struct Session {
     pub incoming: Context,
     /// Seals RTCP.
     pub outgoing: Context,
+    /// What is told of when packets came, if anything is.
+    pub arrivals: Option<Arrivals>,
+    /// Payload types of retransmissions, which probes come as: they are no media.
+    pub repeat_types: Vec<u8>,
 }
 
 impl core::fmt::Debug for Session {
@@ -112,6 +117,9 @@ impl Lane {
         if batch.receive(&self.socket) == 0 {
             return false;
         }
+        if let Some(arrivals) = self.arrivals() {
+            arrivals.set_now(clock.elapsed());
+        }
         for (bytes, segment) in batch.messages() {
             received.messages += 1;
             for datagram in bytes.chunks(segment) {
@@ -135,6 +143,9 @@ impl Lane {
             return;
         };
         let [_, second, n0, n1, _, _, _, _, s0, s1, s2, s3] = *fixed;
+        if self.take_note(sealed, second & 0x7f) {
+            return;
+        }
         let sequence_number = u16::from_be_bytes([n0, n1]);
         let ssrc = u32::from_be_bytes([s0, s1, s2, s3]);
         let Some(position) = self.position_of(ssrc, second & 0x7f, sequence_number) else {
@@ -158,6 +169,45 @@ impl Lane {
             }
             self.first_media.get_or_insert_with(Instant::now);
         }
+    }
+
+    fn arrivals(&mut self) -> Option<&mut Arrivals> {
+        self.session.as_mut()?.arrivals.as_mut()
+    }
+
+    /// Notes when a packet came; whether that is all, since it is no media.
+    fn take_note(&mut self, sealed: &[u8], payload_type: u8) -> bool {
+        let Some(session) = &mut self.session else {
+            return false;
+        };
+        if let Some(arrivals) = &mut session.arrivals {
+            arrivals.record(sealed);
+        }
+        session.repeat_types.contains(&payload_type)
+    }
+
+    /// Tells when packets came, if it is time.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] if a message cannot be made.
+    pub fn tell_arrivals(&mut self, now: Duration) -> Result<(), LoadError> {
+        let Some(feedback) = self.arrivals().and_then(|arrivals| arrivals.poll(now)) else {
+            return Ok(());
+        };
+        self.send_rtcp(&[Box::new(feedback)])
+    }
+
+    /// A full socket loses it; the next one comes soon.
+    fn send_rtcp(&mut self, packets: &[Box<dyn Packet + Send + Sync>]) -> Result<(), LoadError> {
+        let Some(session) = &mut self.session else {
+            return Ok(());
+        };
+        let failed = |error: &dyn core::fmt::Display| LoadError::Srtp(error.to_string());
+        let compound = rtcp::packet::marshal(packets).map_err(|error| failed(&error))?;
+        let sealed = session.outgoing.encrypt_rtcp(&compound);
+        let _ = self.socket.send(&sealed.map_err(|error| failed(&error))?);
+        Ok(())
     }
 
     fn position_of(&mut self, ssrc: u32, payload_type: u8, first: u16) -> Option<usize> {
@@ -220,11 +270,7 @@ impl Lane {
             };
             Box::new(loss) as Box<dyn Packet + Send + Sync>
         }));
-        let failed = |error: &dyn core::fmt::Display| LoadError::Srtp(error.to_string());
-        let compound = rtcp::packet::marshal(&packets).map_err(|error| failed(&error))?;
-        let sealed = session.outgoing.encrypt_rtcp(&compound);
-        let _ = self.socket.send(&sealed.map_err(|error| failed(&error))?);
-        Ok(())
+        self.send_rtcp(&packets)
     }
 
     /// What it saw so far.
