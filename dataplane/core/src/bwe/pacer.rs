@@ -15,6 +15,8 @@ use crate::time::Timestamp;
 pub struct Pacer<T> {
     /// Bits a second.
     rate: u64,
+    /// The path was found to be full lately: nothing may be ahead of the rate for long.
+    congested: bool,
     /// Bytes that may be ahead of the rate.
     burst: i64,
     /// Bytes that have left and that the rate has not made up for.
@@ -58,6 +60,7 @@ impl<T> Pacer<T> {
     pub fn new(now: Timestamp) -> Self {
         let mut pacer = Self {
             rate: 0,
+            congested: false,
             burst: 0,
             debt: 0,
             drained_at: micros(now),
@@ -70,7 +73,8 @@ impl<T> Pacer<T> {
     }
 
     /// The estimate has changed, or whether the path was found to be full lately. A path that was
-    /// not takes a whole key frame at once, and nothing waits.
+    /// not takes a whole key frame at once, and nothing waits for long, however much it is: a screen
+    /// that begins to move has many times the rate of one that stood still.
     pub fn set_estimate(&mut self, now: Timestamp, estimate: u64, congested: bool) {
         self.drain(micros(now));
         let (factor, burst) = if congested {
@@ -78,6 +82,7 @@ impl<T> Pacer<T> {
         } else {
             (FREE_FACTOR, FREE_BURST)
         };
+        self.congested = congested;
         self.rate = scaled(estimate, factor).max(1);
         self.burst = signed(bytes_in(self.rate, burst));
     }
@@ -96,7 +101,12 @@ impl<T> Pacer<T> {
             self.charge(bytes);
             return Admission::SendNow;
         }
-        if self.queue.len() >= QUEUE_MAX {
+        let most = if self.congested {
+            QUEUE_MAX
+        } else {
+            FREE_QUEUE_MAX
+        };
+        if self.queue.len() >= most {
             return Admission::Full;
         }
         self.queued_bytes += u64::from(bytes);
@@ -119,8 +129,8 @@ impl<T> Pacer<T> {
         let now = micros(now);
         self.drain(now);
         let age = compact_distance(self.queue.front()?.since, compact(now));
-        let is_expired = age > AGE_MAX;
-        if !is_expired && self.debt > self.burst {
+        let is_expired = self.congested && age > AGE_MAX;
+        if !is_expired && self.debt > self.burst && !self.is_overdue(age) {
             return None;
         }
         let waiting = self.queue.pop_front()?;
@@ -134,10 +144,24 @@ impl<T> Pacer<T> {
 
     /// When [`Self::poll`] gives the next packet; none if none waits.
     pub fn next_at(&self, now: Timestamp) -> Option<Timestamp> {
-        self.queue.front()?;
+        let front = self.queue.front()?;
         let excess = u64::try_from(self.debt - self.burst).unwrap_or_default();
         let wait = excess.saturating_mul(8_000_000).div_ceil(self.rate);
+        let age = compact_distance(front.since, compact(micros(now)));
+        let wait = if self.is_overdue(age) {
+            0
+        } else if self.congested {
+            wait
+        } else {
+            wait.min(u64::try_from(FREE_AGE_MAX - age).unwrap_or_default())
+        };
         Some(now + Duration::from_micros(wait))
+    }
+
+    /// Whether the first that waits leaves whatever is ahead of the rate: on a path that was not full
+    /// lately, where nothing speaks against it.
+    fn is_overdue(&self, age: i32) -> bool {
+        !self.congested && (age >= FREE_AGE_MAX || self.queue.len() > QUEUE_MAX)
     }
 
     /// Drops those that wait and that are not to be sent any more, such as what is left of a layer
@@ -196,12 +220,19 @@ const FREE_BURST: i64 = 250_000;
 /// Debt is forgiven beyond what this time drains (`kMaxDebtInTime`), microseconds.
 const DEBT_MAX: i64 = 500_000;
 
-/// Older packets are dropped, microseconds. libwebrtc sends faster instead, so that nothing waits
-/// for more than 2 s (`queue_time_limit`); here that would be a burst into a queue that is full.
+/// Nothing waits longer on a path that was not full, microseconds. libwebrtc sends faster, too, so
+/// that nothing waits for more than 2 s (`queue_time_limit`).
+const FREE_AGE_MAX: i32 = 100_000;
+
+/// On one that was, older packets are dropped, microseconds: to send faster would be a burst into a
+/// queue that is full.
 const AGE_MAX: i32 = 500_000;
 
 /// Packets that wait: two large key frames.
 const QUEUE_MAX: usize = 256;
+
+/// On a path that was not full more may come in one turn; it leaves in the next.
+const FREE_QUEUE_MAX: usize = 4 * QUEUE_MAX;
 
 #[cfg(test)]
 mod tests;

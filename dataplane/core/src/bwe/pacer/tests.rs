@@ -73,6 +73,30 @@ fn on_a_path_that_was_never_full_nothing_waits() {
 }
 
 #[test]
+fn on_a_path_that_was_never_full_a_flood_is_late_by_little_and_whole() {
+    let mut pacer = Pacer::new(ms(0));
+    pacer.set_estimate(ms(0), 100_000, false);
+    // 10 Mb/s for a second, where 0.1 Mb/s were known.
+    let mut left = Vec::new();
+    for at in 0..1_000 {
+        let admission = pacer.admit(ms(at), 1200, at);
+        if admission == Admission::SendNow {
+            left.push((at, at));
+        }
+        assert_ne!(admission, Admission::Full);
+        while let Some(released) = pacer.poll(ms(at)) {
+            let Released::Send(item) = released else {
+                panic!("{released:?}");
+            };
+            left.push((item, at));
+        }
+    }
+    assert!(left.iter().map(|(item, _)| *item).eq(0..left.len() as u64));
+    assert!(left.len() >= 899, "{}", left.len());
+    assert!(left.iter().all(|(item, at)| at - item <= 100), "{left:?}");
+}
+
+#[test]
 fn what_is_not_paced_counts() {
     let mut pacer = pacer();
     for _ in 0..10 {
