@@ -5,7 +5,7 @@ import fs from 'node:fs';
 const PULSE_MS = 20;
 // A picture freezes, as Chromium counts, when it stands for about as long.
 const GAP_MAX_MS = 150;
-const IDLE_SHARE_MIN = 0.08;
+const IDLE_SHARE_MIN = 0.1;
 const STOLEN_SHARE_MAX = 0.05;
 
 /** From its making to `end`, one stretch of time. */

@@ -91,14 +91,17 @@ export function assertWatched(tabs, check, isFinal) {
 export async function assertObserved(observe, check, isFinal = () => false) {
   for (let attempt = 1; ; attempt += 1) {
     const machine = new MachineWatch();
-    const seen = await observe();
-    const lacked = machine.end();
+    let seen;
     try {
+      seen = await observe();
       check(seen);
       return;
     } catch (error) {
-      if (!lacked || isFinal(seen) || attempt === WINDOWS_MAX) throw error;
+      const lacked = machine.end();
+      if (!lacked || (seen && isFinal(seen)) || attempt === WINDOWS_MAX) throw error;
       console.log(`watched again, since the machine was busy with something else (${lacked}): ${error.message}`);
+    } finally {
+      machine.end();
     }
   }
 }

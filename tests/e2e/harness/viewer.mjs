@@ -30,6 +30,11 @@ export class Viewer {
     this.#tab = tab;
   }
 
+  /** Leaves. */
+  close() {
+    return this.#tab.page.close();
+  }
+
   /** `{report}`: the browser's figures, as `Tab.stats` has them. */
   stats() {
     return this.#tab.page.evaluate(() => window.viewer.stats());
