@@ -4,6 +4,7 @@
     reason = "a wrong index fails the test, as it should"
 )]
 
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use dataplane_core::time::Timestamp;
@@ -56,6 +57,22 @@ impl Call {
     fn set_rate(&mut self, bits_per_second: Option<u64>) {
         let model = link(bits_per_second);
         self.world.set_link(self.subscriber, Direction::Down, model);
+    }
+
+    /// The subscriber's address changes, and the server learns of it.
+    fn move_to(&mut self, address: SocketAddr) {
+        let changes = |call: &Self| call.world.counter(0, Counter::AddressChanges);
+        let before = changes(self);
+        self.world.move_client(self.subscriber, address);
+        while changes(self) == before {
+            self.world.run_for_ms(10);
+        }
+    }
+
+    /// What is thought of its path, bits a second.
+    fn estimate(&mut self) -> u64 {
+        let statistics = self.world.measure(self.subscriber).unwrap();
+        statistics.estimate.unwrap().bit_rate
     }
 
     /// Packets of each encoding, and of sound, that came since then.
@@ -169,6 +186,23 @@ fn a_queue_that_stays_full_takes_the_picture_and_not_the_sound() {
     call.run_for_ms(10_000);
     let (layers, audio) = call.run_for_ms(10_000);
     assert!(audio >= 495, "{audio}, video {layers:?}");
+    call.world.checker.assert_clean();
+}
+
+#[test]
+fn a_client_in_another_network_is_estimated_anew() {
+    let mut call = Call::new(10, Feedback::TransportWide, link(None));
+    call.ms_to_best(6_000);
+    let known = call.estimate();
+    assert!(known > 1_500_000, "{known}");
+    call.move_to(([10, 9, 9, 9], 1).into());
+    let anew = call.estimate();
+    assert!(anew <= 600_000, "{anew}");
+    call.ms_to_best(10_000);
+    // Another port is not another network.
+    call.move_to(([10, 9, 9, 9], 2).into());
+    let known = call.estimate();
+    assert!(known > 1_500_000, "{known}");
     call.world.checker.assert_clean();
 }
 

@@ -18,7 +18,7 @@ use super::snapshot::Snapshot;
 use super::throughput::{Rates, Throughput};
 use super::units::{micros, scaled};
 use super::watchdog::Watchdog;
-use super::{ESTIMATE_MAX, ESTIMATE_MIN};
+use super::{ESTIMATE_MAX, ESTIMATE_MIN, ESTIMATE_START};
 use crate::rtcp::TransportFeedback;
 use crate::time::Timestamp;
 
@@ -144,6 +144,19 @@ impl Estimator {
         self.look_at_alr(now);
         self.update(now, batch);
         self.poll_probes(now);
+    }
+
+    /// Packets go another way from now on, of which nothing is known (`OnNetworkRouteChange`). The
+    /// only time that memory is taken after the start.
+    pub fn handle_route_change(&mut self, now: Timestamp) {
+        let fresh = Self::new(now, self.estimate.min(ESTIMATE_START));
+        let mut former = core::mem::replace(self, fresh);
+        former.history.forget();
+        former.probes.restart();
+        // The receiver goes on counting, and its clock is the same.
+        self.history = former.history;
+        self.probes = former.probes;
+        self.reader = former.reader;
     }
 
     /// The round trip as reports tell it.

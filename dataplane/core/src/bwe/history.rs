@@ -15,6 +15,8 @@ pub(super) struct History {
     /// All before it are known to have come, or are taken as no longer on the way.
     settled: u64,
     in_flight: u64,
+    /// What was sent before it is of no interest any more.
+    forgotten: u64,
 }
 
 /// A packet that was sent and that the receiver now tells of.
@@ -37,6 +39,7 @@ impl Default for History {
             next: FIRST_NUMBER,
             settled: FIRST_NUMBER,
             in_flight: 0,
+            forgotten: FIRST_NUMBER,
         }
     }
 }
@@ -81,13 +84,22 @@ impl History {
         self.tell(now, number, Fate::Lost)
     }
 
+    /// Nothing that was sent so far is told of any more. The numbers go on.
+    pub(super) fn forget(&mut self) {
+        self.forgotten = self.next;
+        self.settle_through(self.next.saturating_sub(1));
+    }
+
     /// Bytes that the receiver has not told of, later packets included.
     pub(super) fn bytes_in_flight(&self) -> u64 {
         self.in_flight
     }
 
     fn tell(&mut self, now: Timestamp, number: u64, fate: Fate) -> Option<Sent> {
-        if number >= self.next || number + (HISTORY_MAX as u64) < self.next {
+        let oldest = self
+            .forgotten
+            .max(self.next.saturating_sub(HISTORY_MAX as u64));
+        if !(oldest..self.next).contains(&number) {
             return None;
         }
         let now = micros(now);

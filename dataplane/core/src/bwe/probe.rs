@@ -96,6 +96,16 @@ impl Default for ProbeController {
 }
 
 impl ProbeController {
+    /// Begins anew with a path of which nothing is known.
+    pub(super) fn restart(&mut self) {
+        *self = Self {
+            demand: self.demand,
+            // Results of former probes are not taken for those of new ones.
+            last_id: self.last_id,
+            ..Self::default()
+        };
+    }
+
     /// Bits a second that would be sent if they came through.
     pub(super) fn set_demand(&mut self, demand: u64) {
         self.is_urgent |= demand > self.demand + self.demand / 10;

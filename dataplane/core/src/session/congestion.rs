@@ -191,6 +191,12 @@ impl Congestion {
         self.estimator.handle_remb(now, bit_rate);
     }
 
+    /// The client is in another network: its path begins anew, as if nothing had been heard of it.
+    pub(crate) fn handle_route_change(&mut self, now: Timestamp) {
+        self.estimator.handle_route_change(now);
+        self.set_pace(now, self.budget(now));
+    }
+
     /// What reports say of the round trip.
     pub(crate) fn handle_round_trip(&mut self, round_trip: Duration) {
         self.estimator.handle_round_trip(round_trip);

@@ -61,15 +61,29 @@ impl Shard {
                 .write_success(path.remote, password, slot)
                 .unwrap_or(0)
         });
-        let connected = session.transport.media_route().is_some();
+        let route = session.transport.media_route().map(|(path, _)| path);
         let moved = self.sessions.handle_check(key, path, nomination);
         self.counters.increment(Counter::BindingRequestsAnswered);
-        if moved && connected {
+        if let (Some(former), true) = (route, moved) {
             self.counters.increment(Counter::AddressChanges);
+            self.handle_move(now, key, former);
         }
         self.heard(now, key);
         self.start_dtls_as_client(key, out);
         Ok(())
+    }
+
+    /// The client is heard from elsewhere. Another port of the same address is a NAT that has
+    /// forgotten; another address is another network, and nothing is known of what that carries.
+    fn handle_move(&mut self, now: Timestamp, key: SessionKey, former: Path) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let present = session.transport.ice.selected();
+        let is_elsewhere = present.is_some_and(|present| present.remote.ip() != former.remote.ip());
+        if let (Some(congestion), true) = (&mut session.congestion, is_elsewhere) {
+            congestion.handle_route_change(now);
+        }
     }
 
     /// A DTLS record. It is looked at only if ICE has validated where it comes from, so that no

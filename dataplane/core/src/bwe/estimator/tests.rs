@@ -108,6 +108,33 @@ fn a_demand_that_is_not_met_makes_it_probe() {
 }
 
 #[test]
+fn another_route_is_estimated_anew() {
+    let mut estimator = estimator();
+    run(&mut estimator, 1000, 10);
+    assert!(estimator.estimate() > START);
+    // These are under way when the client moves.
+    let first = estimator.next_number();
+    for _ in 0..10 {
+        estimator.handle_sent(ms(11_000), 1000);
+    }
+    estimator.handle_route_change(ms(11_010));
+    let snapshot = estimator.snapshot();
+    assert_eq!((snapshot.estimate, snapshot.throughput), (START, None));
+    assert_eq!(snapshot.bytes_in_flight, 0);
+    assert_eq!(estimator.next_number(), first.wrapping_add(10));
+    // That they took long, or that some were lost, says nothing of the new route.
+    let arrivals: Vec<_> = (0..10)
+        .map(|index| (index % 2 == 0).then_some(48_000))
+        .collect();
+    let feedback = FeedbackBytes::new(first, &arrivals);
+    estimator.handle_feedback(ms(12_000), &feedback.parse(), &mut Batch::default());
+    assert_eq!(estimator.snapshot().loss, 0.0);
+    assert_eq!(estimator.snapshot().round_trip, Duration::from_millis(200));
+    run(&mut estimator, 13_000, 3);
+    assert_eq!(estimator.snapshot().throughput, Some(800_000));
+}
+
+#[test]
 fn without_demand_it_has_nothing_to_do() {
     let estimator = estimator();
     assert_eq!(estimator.next_at(ms(10)), None);
