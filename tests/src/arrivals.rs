@@ -45,6 +45,11 @@ impl Arrivals {
         }
     }
 
+    /// The highest number that came.
+    pub fn highest(&self) -> Option<u64> {
+        self.highest
+    }
+
     /// Numbers between the first and the last that never came.
     pub fn missing(&self) -> u64 {
         let span = self.first.zip(self.highest);

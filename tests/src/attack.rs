@@ -1,6 +1,10 @@
 //! Datagrams that a client would not send if it meant well, and other things that tests do by hand.
 
 use dataplane_core::time::Timestamp;
+use rtcp::transport_feedbacks::transport_layer_cc::{
+    PacketStatusChunk, RecvDelta, RunLengthChunk, StatusChunkTypeTcc, SymbolTypeTcc,
+    TransportLayerCc,
+};
 use rtcp::transport_feedbacks::transport_layer_nack::{
     TransportLayerNack, nack_pairs_from_sequence_numbers,
 };
@@ -14,7 +18,53 @@ use crate::peer::crypto::ClientSrtp;
 use crate::publisher::payload_type;
 use crate::world::World;
 
+/// Transport-wide feedback that a client makes up: all of some packets came, equally spaced.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    /// The first packet.
+    pub base: u16,
+    /// How many.
+    pub count: u16,
+    /// When the first came, 64 ms each, 24 bits.
+    pub reference_time: u32,
+    /// Between each and the one before it, 250 us each.
+    pub spacing: i16,
+}
+
+impl Claim {
+    fn to_bytes(self) -> Vec<u8> {
+        let symbol = match self.spacing {
+            0..=255 => SymbolTypeTcc::PacketReceivedSmallDelta,
+            _ => SymbolTypeTcc::PacketReceivedLargeDelta,
+        };
+        let delta = RecvDelta {
+            type_tcc_packet: symbol,
+            delta: i64::from(self.spacing) * 250,
+        };
+        let feedback = TransportLayerCc {
+            sender_ssrc: 1,
+            media_ssrc: 2,
+            base_sequence_number: self.base,
+            packet_status_count: self.count,
+            reference_time: self.reference_time & 0xff_ffff,
+            fb_pkt_count: 0,
+            packet_chunks: vec![PacketStatusChunk::RunLengthChunk(RunLengthChunk {
+                type_tcc: StatusChunkTypeTcc::RunLengthChunk,
+                packet_status_symbol: symbol,
+                run_length: self.count,
+            })],
+            recv_deltas: vec![delta; usize::from(self.count)],
+        };
+        feedback.marshal().unwrap().to_vec()
+    }
+}
+
 impl World {
+    /// Lets a client tell of packets what may not be so.
+    pub fn claim(&mut self, client: usize, claim: Claim) {
+        self.send_rtcp(client, &claim.to_bytes());
+    }
+
     /// The SRTP of a client that is connected.
     pub fn srtp_of(&mut self, client: usize) -> &mut ClientSrtp {
         self.clients[client].srtp.as_mut().expect("connected")

@@ -44,6 +44,8 @@ pub struct Published {
     pub body_len: usize,
     /// Whether it belongs to a key frame.
     pub is_key: bool,
+    /// The frame of the same encoding that it cannot be decoded without.
+    pub reference: Option<u32>,
     /// The M bit.
     pub marker: bool,
     /// What it was sent under.
@@ -89,6 +91,16 @@ impl Ledger {
         range
             .map(|((_, index), content)| (*index, *content))
             .collect()
+    }
+
+    /// How many packets the frame of this one has.
+    pub fn frame_len(&self, of: Content) -> usize {
+        let first = Content { packet: 0, ..of };
+        let last = Content {
+            packet: u16::MAX,
+            ..of
+        };
+        self.packets.range(first..=last).count()
     }
 
     /// Every packet in the order of their contents.

@@ -13,6 +13,8 @@
 //! * [`peer`]: a client's ICE, DTLS (keys only) and SRTP, made of independent crates;
 //! * [`publisher`], [`subscriber`]: a client's media;
 //! * [`checker`]: what must hold;
+//! * [`playback`]: what a decoder could show;
+//! * [`call`]: a call over a link that is watched;
 //! * [`attack`]: what clients that mean ill send;
 //! * [`scenario`]: a random mix of all, from a seed.
 #![expect(
@@ -25,11 +27,13 @@
 
 pub mod arrivals;
 pub mod attack;
+pub mod call;
 pub mod checker;
 pub mod content;
 pub mod impair;
 pub mod network;
 pub mod peer;
+pub mod playback;
 pub mod pool;
 pub mod publisher;
 pub mod rng;

@@ -43,6 +43,9 @@ pub struct TrackSpec {
     pub keyframe_requests: KeyframeRequests,
     /// Between two frames.
     pub interval: Duration,
+    /// Bits a second of each encoding, as bodies of payloads. Where this is empty, frames have a
+    /// number of packets of any length.
+    pub rates: Vec<u64>,
     /// Packets of an ordinary frame of the best layer.
     pub packets_per_frame: u16,
     /// Bytes of a payload, at least.
@@ -94,6 +97,7 @@ impl TrackSpec {
             picture_ids: PictureIdWidth::Fifteen,
             keyframe_requests: KeyframeRequests::Pli,
             interval: Duration::from_millis(20),
+            rates: Vec::new(),
             packets_per_frame: 1,
             body_len_min: BODY_BYTES_MIN,
             body_len_max: 120,
@@ -123,9 +127,36 @@ impl TrackSpec {
         }
     }
 
+    /// Three encodings of about the rates that Chromium gives to 720p, 360p and 180p.
+    pub fn camera() -> Self {
+        Self {
+            rates: vec![1_700_000, 500_000, 150_000],
+            ..Self::simulcast()
+        }
+    }
+
     /// Ticks of the RTP timestamp in a second.
     pub fn clock_rate(&self) -> u32 {
         clock_rate(self.kind)
+    }
+
+    /// Bytes of the bodies of one frame of an encoding.
+    fn bodies(&self, layer: usize, is_key: bool, rng: &mut Rng) -> Vec<usize> {
+        let Some(rate) = self.rates.get(layer) else {
+            // Each encoding is about half as large as the one before.
+            let share = (self.packets_per_frame >> layer).max(1);
+            let count = if is_key { share * 3 } else { share };
+            let (least, most) = (self.body_len_min as u64, self.body_len_max as u64);
+            let body = |_| rng.between(least, most) as usize;
+            return (0..count).map(body).collect();
+        };
+        let mean = rate * self.interval.as_micros() as u64 / 8_000_000;
+        let factor = if is_key { KEYFRAME_FACTOR } else { 1 };
+        let bytes = factor * rng.between(mean * 9 / 10, mean * 11 / 10);
+        // All packets of a frame are about equally long, as encoders cut them.
+        let count = bytes.div_ceil(self.body_len_max as u64);
+        let length = (bytes / count).max(BODY_BYTES_MIN as u64) as usize;
+        vec![length; count as usize]
     }
 }
 
@@ -251,6 +282,8 @@ pub struct PublishedLayer {
     rtx_next: u16,
     timestamp_offset: u32,
     frame: u32,
+    /// The newest frame of the lowest temporal layer.
+    base_frame: u32,
     picture_id: u16,
     tl0_picture_index: u8,
     key_wanted: bool,
@@ -333,9 +366,7 @@ impl PublishedTrack {
         let is_video = spec.kind == MediaKind::Video;
         let is_key = is_video && (state.key_wanted || state.frame == 0);
         state.key_wanted = false;
-        // Each encoding is about half as large as the one before.
-        let share = (spec.packets_per_frame >> layer).max(1);
-        let count = if is_key { share * 3 } else { share };
+        let reference = (is_video && !is_key).then_some(state.base_frame);
         let is_base = is_key || state.frame.is_multiple_of(2);
         if state.frame > 0 {
             state.picture_id = (state.picture_id + 1) & 0x7fff;
@@ -346,22 +377,25 @@ impl PublishedTrack {
             tl0_picture_index: state.tl0_picture_index,
             temporal_layer: u8::from(!is_base),
         });
+        if is_base {
+            state.base_frame = state.frame;
+        }
         let mut packets = Vec::new();
-        for packet in 0..count {
+        let bodies = spec.bodies(layer, is_key, &mut self.rng);
+        let last = bodies.len() - 1;
+        for (packet, body_len) in bodies.into_iter().enumerate() {
             let content = Content {
                 track: self.track,
                 layer: layer as u8,
                 frame: state.frame,
-                packet,
+                packet: packet as u16,
             };
-            let body_len = self
-                .rng
-                .between(spec.body_len_min as u64, spec.body_len_max as u64);
             let published = Published {
                 kind: spec.kind,
-                body_len: body_len as usize,
+                body_len,
                 is_key,
-                marker: is_video && packet + 1 == count,
+                reference,
+                marker: is_video && packet == last,
                 ssrc: state.ssrc,
                 index: state.take_index(),
                 timestamp: state.timestamp(captured_at, spec.clock_rate()),
@@ -528,6 +562,7 @@ impl PublishedLayer {
             rtx_next: (rng.bits() & 0x7fff) as u16,
             timestamp_offset: rng.bits() as u32,
             frame: 0,
+            base_frame: 0,
             picture_id: (rng.bits() & 0x7fff) as u16,
             tl0_picture_index: rng.bits() as u8,
             key_wanted: false,
@@ -723,10 +758,16 @@ pub mod ids {
     pub const ORIENTATION: u8 = 6;
 }
 
+/// How many times as large as another a key frame is, where encodings have rates.
+const KEYFRAME_FACTOR: u64 = 5;
+
 /// Packets that a publisher can send again: a second or two.
 const HISTORY: usize = 1000;
 
-/// What the server promises: see `ingress::keyframe` and `ingress::nack` of the core.
-const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(500);
+/// The server promises not to ask for key frames of an encoding more often: see `ingress::keyframe`
+/// of the core.
+pub const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(400);
+
+/// What it promises too: see `ingress::nack` of the core.
 const NACK_INTERVAL: Duration = Duration::from_millis(20);
 const NACKS_MAX: u32 = 10;
