@@ -111,11 +111,13 @@ impl KeyframeRequester {
     }
 }
 
-/// Requests for one layer are at least this far apart.
-pub(crate) const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(500);
+/// Requests for one layer are at least this far apart: so little that who comes just after a key
+/// frame has a picture within half a second. libwebrtc answers one each 300 ms at most
+/// (`kMinKeyFrameSendInterval`).
+pub(crate) const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(400);
 
 /// Requests for one need: 10 s of them.
-pub(crate) const KEYFRAME_REQUESTS_MAX: u8 = 20;
+pub(crate) const KEYFRAME_REQUESTS_MAX: u8 = 25;
 
 /// Requests that carry the same FIR sequence number.
 const FIR_REPETITIONS_MAX: u8 = 3;
@@ -151,7 +153,7 @@ mod tests {
             requester.need();
             requests += usize::from(requester.poll(ms(millis)).is_some());
         }
-        assert_eq!(requests, 2);
+        assert_eq!(requests, 3);
     }
 
     #[test]
@@ -171,9 +173,9 @@ mod tests {
         requester.poll(ms(0));
         requester.arrived();
         requester.need();
-        assert_eq!(requester.poll(ms(499)), None);
-        assert_eq!(requester.next_at(), Some(ms(500)));
-        assert_eq!(requester.poll(ms(500)), PLI);
+        assert_eq!(requester.poll(ms(399)), None);
+        assert_eq!(requester.next_at(), Some(ms(400)));
+        assert_eq!(requester.poll(ms(400)), PLI);
     }
 
     #[test]
