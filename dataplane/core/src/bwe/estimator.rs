@@ -213,6 +213,11 @@ impl Estimator {
         self.queue_delay.is_long()
     }
 
+    /// Whether packets wait long on the way now.
+    pub fn has_deep_queue(&self) -> bool {
+        self.queue_delay.is_deep()
+    }
+
     /// A packet that is to be sent now, as a probe. To be asked again after each.
     pub fn wanted_probe(&self, now: Timestamp) -> Option<ProbePacket> {
         self.probes.wanted(now)

@@ -60,6 +60,11 @@ impl QueueDelay {
             .is_some_and(|empty| self.heard_at - empty >= STANDING_MIN)
     }
 
+    /// Whether packets wait long now.
+    pub(super) fn is_deep(&self) -> bool {
+        self.latest().is_some_and(|delay| delay >= SHORT_MAX)
+    }
+
     /// Whether it has been long for a while, so that a packet which is lost was one too many.
     pub(super) fn is_long(&self) -> bool {
         self.short_at
@@ -113,11 +118,11 @@ mod tests {
     fn one_that_is_never_short_for_a_second_is_long() {
         let mut queue = QueueDelay::default();
         add(&mut queue, 1, [50, 50]);
-        assert!(!queue.is_long());
+        assert!(!queue.is_long() && !queue.is_deep());
         add(&mut queue, 2, [160, 170]);
-        assert!(queue.is_long());
+        assert!(queue.is_long() && queue.is_deep());
         add(&mut queue, 3, [140, 300]);
-        assert!(!queue.is_long());
+        assert!(!queue.is_long() && !queue.is_deep());
     }
 
     #[test]

@@ -261,6 +261,23 @@ impl Leg {
         self.rewriter.interrupt();
     }
 
+    /// Nothing more leaves of what is forwarded, if the leg is to get another layer: it goes on with
+    /// the key frame of that. Returns whether there was something to leave.
+    pub(crate) fn leave_former(&mut self) -> bool {
+        let is_another = |layer| self.target.is_some_and(|target| target != layer);
+        let leaves = self.coming.is_none() && self.layer().is_some_and(is_another);
+        if leaves {
+            self.interrupt();
+        }
+        leaves
+    }
+
+    /// Whether packets of this layer that wait may still leave.
+    pub(crate) fn awaits(&self, layer: u8) -> bool {
+        self.target
+            .is_some_and(|target| target == layer || self.layer() == Some(layer))
+    }
+
     /// What a packet is to the leg, should it have to wait before it leaves.
     pub(crate) fn part(&self, layer: u8, packet: &CachedPacket<'_>) -> Part {
         let source = Source {

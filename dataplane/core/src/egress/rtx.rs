@@ -20,6 +20,8 @@ pub(crate) struct Repeat<'a> {
     /// The numbers of the retransmission stream; none if the packet is sent again plainly, which
     /// makes it the same to the last bit.
     pub(crate) rtx: Option<RtxNumbers>,
+    /// The leg gets another source by now, or waits for one.
+    pub(crate) is_former: bool,
 }
 
 /// The header of a retransmission (RFC 4588 §4).
@@ -84,6 +86,7 @@ impl Leg {
             forwarded: forwarded(rewritten, mapping.payload_type),
             packet,
             rtx: self.repeater.numbers(mapping.rtx_payload_type),
+            is_former: self.rewriter.source() != Some(source),
         })
     }
 }
@@ -106,6 +109,7 @@ impl Leg {
             forwarded: forwarded(rewritten, mapping.payload_type),
             packet,
             rtx: Some(self.repeater.numbers(mapping.rtx_payload_type)?),
+            is_former: self.rewriter.source() != Some(source),
         })
     }
 

@@ -111,6 +111,16 @@ impl Congestion {
         budget < self.allocated && budget < allocation::granted(&self.shares)
     }
 
+    /// Whether the path was found to be full within the last seconds.
+    pub(crate) fn is_congested(&self, now: Timestamp) -> bool {
+        self.estimator.is_congested(now)
+    }
+
+    /// Whether the path is so full that much of what is sent now comes late or not at all.
+    pub(crate) fn is_flooded(&self, now: Timestamp) -> bool {
+        self.is_congested(now) && self.estimator.has_deep_queue()
+    }
+
     /// Whether a packet may leave now, wait, or must be dropped.
     pub(crate) fn admit(&mut self, now: Timestamp, packet: Waiting, bytes: usize) -> Admission {
         let bytes = u16::try_from(bytes).unwrap_or(u16::MAX);

@@ -81,8 +81,9 @@ impl Shard {
             }
         }
         congestion.allocate(now);
+        let is_flooded = congestion.is_flooded(now);
         let mut keyframes = core::mem::take(&mut self.keyframe_wishes);
-        let mut pauses = false;
+        let mut stops = false;
         for (state, share) in congestion.legs_mut() {
             let Some((entry, track)) = self.tracks.leg_and_track(state.leg) else {
                 continue;
@@ -95,16 +96,17 @@ impl Shard {
             let sub_layer = granted_step(state, share).and_then(|step| step.sub_layer);
             entry.leg.set_sub_layer(sub_layer);
             entry.leg.select(now, &track.publication);
-            pauses |= allowance == Allowance::Nothing;
+            // What is too much would only fill the queue that the next layer's key frame waits in.
+            stops |= allowance == Allowance::Nothing || is_flooded && entry.leg.leave_former();
             if let (Some(track), Some(layer)) = (entry.track, entry.leg.wants_keyframe()) {
                 keyframes.push((track, layer));
             }
         }
-        if pauses {
+        if stops {
             let tracks = &self.tracks;
             congestion.retain(|waiting| {
                 let entry = tracks.leg(waiting.leg);
-                entry.is_some_and(|entry| entry.leg.target().is_some())
+                entry.is_some_and(|entry| entry.leg.awaits(waiting.layer))
             });
         }
         self.pacing.add(now, key, congestion);

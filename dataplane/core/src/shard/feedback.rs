@@ -174,6 +174,10 @@ impl Shard {
             .ok_or(DropReason::RetransmissionMiss)?;
         let repeat = entry.leg.retransmit(now, &track.publication, number)?;
         if let Some(congestion) = &mut session.congestion {
+            // A decoder goes on with the key frame of what came after, which has more need of it.
+            if repeat.is_former && congestion.is_congested(now) {
+                return Err(DropReason::RetransmissionBudget);
+            }
             congestion.spend_repeat(now, repeat.packet.bytes.len())?;
         }
         let way = Way::to(session, &mut self.counters, out);
