@@ -260,7 +260,10 @@ impl Congestion {
     /// a picture for that. A client that never says when packets came, though it agreed to, cannot be
     /// estimated, and gets all that it wants.
     fn budget(&self, now: Timestamp) -> u64 {
-        let estimate = self.estimator.estimate();
+        let mut estimate = self.estimator.estimate();
+        if self.is_flooded(now) {
+            estimate = estimate / 100 * DRAIN_PERCENT;
+        }
         match (self.sent_since, self.heard_since) {
             (Some(sent), None) if now.since(sent) >= DEAF_AFTER => ESTIMATE_MAX,
             _ if self.estimator.is_congested(now) && self.estimator.has_long_queue() => estimate,
@@ -329,6 +332,10 @@ const DEAF_AFTER: Duration = Duration::from_secs(2);
 /// A key frame is many times as large as other frames. It must not wait until it is too old, nor hold
 /// up what follows: libwebrtc paces at 2.5 times the estimate (`kDefaultPaceMultiplier`).
 const PACE_FACTOR: u64 = 2;
+
+/// Of what the path carries while its queue is deep: the rest drains it, or the key frame of the next
+/// layer would stand behind all of it.
+const DRAIN_PERCENT: u64 = 75;
 
 /// Of what the path carries, for packets that are asked for again.
 const REPEAT_PERCENT: u64 = 20;
