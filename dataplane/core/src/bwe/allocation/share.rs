@@ -20,6 +20,8 @@ pub struct Share {
     /// Until when it does not come up.
     held_until: Timestamp,
     hold: Duration,
+    /// What all video might take when it came up last, bits a second.
+    raised_with: u64,
     /// How often it came down again soon after it had come up.
     falls: u32,
 }
@@ -39,6 +41,7 @@ impl Share {
             lowered_at: None,
             held_until: Timestamp::default(),
             hold: Duration::ZERO,
+            raised_with: u64::MAX,
             falls: 0,
         }
     }
@@ -153,17 +156,19 @@ impl Share {
         if now.since(since) < RAISE_AFTER && !self.is_new {
             return;
         }
+        let is_another_path = roomy / OTHER_FACTOR >= self.raised_with;
         let lowest = self.grant.layer.map_or(0, |layer| layer + 1);
         let better = (lowest..=wanted).rev().find(|layer| {
             let rate = self.rate_of(Some(*layer));
             let all = others + rate;
             let is_clear = self.falls == 0 && all.saturating_mul(CLEAR_PERCENT) / 100 <= roomy;
-            let is_time = self.is_new || is_clear || now >= self.held_until;
+            let is_time = self.is_new || is_clear || is_another_path || now >= self.held_until;
             rate > 0 && all <= roomy && is_time
         });
         if better.is_some() {
             self.grant.layer = better;
             self.fits_since = None;
+            self.raised_with = roomy;
         }
     }
 
@@ -192,6 +197,10 @@ const RAISE_AFTER: Duration = Duration::from_secs(1);
 
 /// A layer that fits with so much room is not what the leg came down from, at its first fall.
 const CLEAR_PERCENT: u64 = 150;
+
+/// A path that carries so many times what it seemed to carry when the leg came up in vain has become
+/// another: nothing is known against it.
+const OTHER_FACTOR: u64 = 2;
 
 /// How long a leg stays down; twice as long if it comes down again soon after.
 const LAYER_HOLD: Duration = Duration::from_secs(10);

@@ -153,7 +153,7 @@ fn a_leg_that_never_went_down_comes_up_after_a_second() {
 #[test]
 fn a_layer_that_fits_by_far_is_not_held_back() {
     let mut shares = [camera(&SIMULCAST)];
-    run(&mut shares, 0, 1000, 700_000);
+    run(&mut shares, 0, 1000, 2_000_000);
     assert_eq!(run(&mut shares, 1000, 1100, 300_000), [Some(0)]);
     assert_eq!(run(&mut shares, 1100, 2200, 3_000_000), [Some(1)]);
     assert_eq!(run(&mut shares, 2200, 4000, 3_000_000), [Some(1)]);
@@ -176,6 +176,18 @@ fn who_comes_down_again_stays_down_for_longer() {
         holds.push((at - lowered) / 1000);
     }
     assert_eq!(holds, [10, 20, 40, 60, 60]);
+}
+
+#[test]
+fn who_came_up_in_vain_does_not_wait_once_the_path_carries_far_more() {
+    let mut shares = [camera(&SIMULCAST)];
+    run(&mut shares, 0, 1000, 3_000_000);
+    assert_eq!(run(&mut shares, 1000, 1100, 300_000), [Some(0)]);
+    // It tries the next layer and has to come down again.
+    assert_eq!(run(&mut shares, 1100, 14_000, 800_000), [Some(1)]);
+    assert_eq!(run(&mut shares, 14_000, 14_100, 300_000), [Some(0)]);
+    assert_eq!(run(&mut shares, 14_100, 16_000, 800_000), [Some(0)]);
+    assert_eq!(run(&mut shares, 16_000, 17_500, 3_000_000), [Some(2)]);
 }
 
 #[test]
