@@ -1,7 +1,8 @@
-//! Any bytes as the payload of every codec; VP8 descriptors are written again with other numbers.
+//! Any bytes as the payload of every codec; descriptors of VP8 and VP9 are written again with
+//! other numbers.
 #![no_main]
 
-use dataplane_core::rtp::payload::{starts_keyframe, vp8};
+use dataplane_core::rtp::payload::{starts_keyframe, vp8, vp9};
 use libfuzzer_sys::fuzz_target;
 use shared::protocol::Codec;
 
@@ -17,6 +18,25 @@ fuzz_target!(|input: (u16, u8, u8, &[u8])| {
     ] {
         let starts = starts_keyframe(codec, payload);
         assert!(!starts || !payload.is_empty());
+    }
+
+    if let Some(old) = vp9::Descriptor::parse(payload) {
+        let numbers = vp9::Numbers {
+            picture_id: Some(picture_id),
+            tl0_picture_index: Some(tl0_picture_index),
+        };
+        let mut written = payload.to_vec();
+        vp9::rewrite(&mut written, &numbers).expect("its numbers are there");
+        let new = vp9::Descriptor::parse(&written).expect("our own descriptor");
+        let mask = if old.picture_id_is_long { 0x7fff } else { 0x7f };
+        assert_eq!(new.picture_id, old.picture_id.map(|_| picture_id & mask));
+        assert_eq!(
+            new.tl0_picture_index,
+            old.tl0_picture_index.map(|_| tl0_picture_index)
+        );
+        assert_eq!((new.layer, new.len()), (old.layer, old.len()));
+        assert_eq!(new.picture_diffs, old.picture_diffs);
+        assert_eq!(new.structure, old.structure);
     }
 
     let Some(old) = vp8::Descriptor::parse(payload) else {

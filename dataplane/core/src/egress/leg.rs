@@ -15,7 +15,7 @@ use super::selector::{LayerState, Selector};
 use super::statistics::LegStatistics;
 use crate::ingress::sub_layers::SubLayer;
 use crate::ingress::{CachedPacket, Publication};
-use crate::rtp::payload::vp8::Numbers;
+use crate::rtp::payload::{vp8, vp9};
 use crate::time::Timestamp;
 
 /// What one subscriber gets of one publication.
@@ -101,7 +101,11 @@ pub(crate) struct Forwarded {
     /// It changes.
     pub(crate) switched: bool,
     /// What to write into a VP8 payload; none if it can stay as it is.
-    pub(crate) vp8: Option<Numbers>,
+    pub(crate) vp8: Option<vp8::Numbers>,
+    /// What to write into a VP9 payload; none if it can stay as it is.
+    pub(crate) vp9: Option<vp9::Numbers>,
+    /// The frame number to write into a dependency descriptor; none if it can stay as it is.
+    pub(crate) frame_number: Option<u16>,
     /// What to write into a dependency descriptor: the sub-layers that are left.
     pub(crate) cut: Option<SubLayer>,
 }
@@ -461,6 +465,8 @@ pub(super) fn forwarded(rewritten: Rewritten, payload_type: u8) -> Forwarded {
         starts: false,
         switched: false,
         vp8: rewritten.vp8,
+        vp9: rewritten.vp9,
+        frame_number: rewritten.frame_number,
         cut: rewritten.cut,
     }
 }

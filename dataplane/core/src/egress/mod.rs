@@ -1,6 +1,7 @@
 //! A subscribed leg: what one subscriber gets of one publication. A leg owns numbers, not bytes;
 //! the bytes stand once in the cache of their layer ([`crate::ingress::cache`]).
 
+pub(crate) mod frame_numbers;
 pub(crate) mod ladder;
 pub(crate) mod layer_filter;
 pub(crate) mod leg;

@@ -1,4 +1,4 @@
-//! Sequence numbers, timestamps and picture ids of a leg: continuous for its receiver, whatever
+//! Sequence numbers, timestamps and frame numbers of a leg: continuous for its receiver, whatever
 //! happens to its source.
 //!
 //! # The mapping is a pure function
@@ -12,11 +12,12 @@
 
 use std::collections::VecDeque;
 
+use super::frame_numbers::{FrameDeltas, LastFrame};
 use super::vp8::{LastVp8, Vp8Deltas};
 use crate::ingress::cache::PacketInfo;
 use crate::ingress::report::ticks_of;
 use crate::ingress::sub_layers::SubLayer;
-use crate::rtp::payload::vp8::Numbers;
+use crate::rtp::payload::{vp8, vp9};
 use crate::rtp::seq::{nearest, timestamp_is_newer};
 use crate::time::{NtpTime, Timestamp};
 
@@ -39,7 +40,11 @@ pub(crate) struct Rewritten {
     /// The M bit.
     pub(crate) marker: bool,
     /// What to write into a VP8 payload; none if it can stay as it is.
-    pub(crate) vp8: Option<Numbers>,
+    pub(crate) vp8: Option<vp8::Numbers>,
+    /// What to write into a VP9 payload; none if it can stay as it is.
+    pub(crate) vp9: Option<vp9::Numbers>,
+    /// What to write into a dependency descriptor; none if it can stay as it is.
+    pub(crate) frame_number: Option<u16>,
     /// The sub-layers that the receiver gets, if it is to be told of them.
     pub(crate) cut: Option<SubLayer>,
 }
@@ -56,6 +61,7 @@ pub(crate) struct Rewriter {
     highest_index: Option<u64>,
     newest: Option<Newest>,
     vp8: LastVp8,
+    frames: LastFrame,
     /// For the next packet.
     cut: Option<SubLayer>,
     /// Spans that were left, oldest first: [`SPANS_MAX`] places, which are made when the first one
@@ -73,6 +79,7 @@ impl Rewriter {
             highest_index: None,
             newest: None,
             vp8: LastVp8::default(),
+            frames: LastFrame::default(),
             cut: None,
             left: VecDeque::new(),
         }
@@ -127,9 +134,7 @@ impl Rewriter {
         // What overtook it may have been dropped on purpose. Then the next source follows this one.
         if self.source() == Some(source) && self.is_newest(rewritten.timestamp) {
             self.newest = Some(Newest::new(rewritten.timestamp, info));
-            if let Some(position) = &info.vp8 {
-                self.vp8.follow(span.vp8, position);
-            }
+            self.follow_frame(span, info);
         }
         Some(rewritten)
     }
@@ -153,6 +158,7 @@ impl Rewriter {
                 .vp8
                 .map(|position| Vp8Deltas::following(self.vp8, &position))
                 .unwrap_or_default(),
+            frames: FrameDeltas::following(self.frames, info),
             cut: self.cut,
         };
         self.current = Some(span);
@@ -321,10 +327,16 @@ impl Rewriter {
         if self.is_newest(rewritten.timestamp) {
             self.newest = Some(Newest::new(rewritten.timestamp, info));
         }
+        self.follow_frame(span, info);
+        rewritten
+    }
+
+    /// Takes note of the numbers of the newest frame.
+    fn follow_frame(&mut self, span: Span, info: &PacketInfo) {
         if let Some(position) = &info.vp8 {
             self.vp8.follow(span.vp8, position);
         }
-        rewritten
+        self.frames.follow(span.frames, info);
     }
 
     /// Whether a frame with this outgoing timestamp comes after all that left.
@@ -382,6 +394,7 @@ struct Span {
     first_index: u64,
     timestamp_delta: u32,
     vp8: Vp8Deltas,
+    frames: FrameDeltas,
     cut: Option<SubLayer>,
 }
 
@@ -394,6 +407,8 @@ impl Span {
             marker: info.marker || self.ends_picture(info),
             cut: self.cut,
             vp8: info.vp8.and_then(|position| self.vp8.patch(&position)),
+            vp9: self.frames.vp9(info),
+            frame_number: self.frames.frame_number(info),
         }
     }
 

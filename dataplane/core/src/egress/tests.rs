@@ -1,6 +1,7 @@
 //! A leg from the packets of its publication to the bytes in the slot. The independent reader of
 //! what is written is the `rtp` crate.
 
+mod frame_numbers;
 mod layers;
 mod reports;
 

@@ -5,11 +5,10 @@ use shared::protocol::Extension;
 
 use super::leg::{Forwarded, Leg};
 use super::rtx::{Repeat, RtxNumbers};
-use crate::ingress::sub_layers::{ActiveTargets, SubLayer};
 use crate::ingress::{CachedPacket, OSN_BYTES};
 use crate::rtp::OutgoingHeader;
-use crate::rtp::dependency_descriptor::write_active_targets;
-use crate::rtp::payload::vp8;
+use crate::rtp::dependency_descriptor::{write_active_targets, write_frame_number};
+use crate::rtp::payload::{vp8, vp9};
 
 /// A packet that stands in a slot and waits to be sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +121,7 @@ impl Leg {
             ssrc: self.ssrc,
         };
         let header_len = self.write_header(&header, (forwarded, number), packet, out)?;
-        let payload = if forwarded.vp8.is_none() {
+        let payload = if forwarded.vp8.is_none() && forwarded.vp9.is_none() {
             PayloadSource::Shared(packet.padded_payload())
         } else {
             let payload = packet.padded_payload();
@@ -183,13 +182,11 @@ impl Leg {
         let extensions = packet
             .extensions()
             .filter_map(move |(extension, data)| Some((ids.id(extension)?, (extension, data))));
-        if let Some(cut) = forwarded.cut
-            && let Some(targets) = packet.position.and_then(|position| position.targets)
-        {
+        if forwarded.cut.is_some() || forwarded.frame_number.is_some() {
             let mut room = [0; EXTENSION_BYTES_MAX];
-            let descriptor = cut_descriptor(cut, &targets, packet, &mut room);
+            let descriptor = own_descriptor(forwarded, packet, &mut room);
             let extensions = extensions.map(|(id, (extension, data))| match descriptor {
-                Some(cut) if extension == Extension::DependencyDescriptor => (id, cut),
+                Some(own) if extension == Extension::DependencyDescriptor => (id, own),
                 _ => (id, data),
             });
             return header.write(own.chain(extensions), out);
@@ -199,19 +196,28 @@ impl Leg {
     }
 }
 
-/// The packet's dependency descriptor with a mask of the decode targets that `cut` leaves; none if
-/// there is no room for that.
-fn cut_descriptor<'a>(
-    cut: SubLayer,
-    targets: &ActiveTargets,
+/// The packet's dependency descriptor with the frame number of this leg, and a mask of the decode
+/// targets that are left to it; none if there is no descriptor, or no room.
+fn own_descriptor<'a>(
+    forwarded: &Forwarded,
     packet: &CachedPacket<'_>,
     room: &'a mut [u8],
 ) -> Option<&'a [u8]> {
     let mut extensions = packet.extensions();
     let (_, data) =
         extensions.find(|(extension, _)| *extension == Extension::DependencyDescriptor)?;
-    let length = write_active_targets(data, targets.place, targets.up_to(cut), room)?;
-    room.get(..length)
+    let targets = packet.position.and_then(|position| position.targets);
+    let length = if let Some((cut, targets)) = forwarded.cut.zip(targets) {
+        write_active_targets(data, targets.place, targets.up_to(cut), room)?
+    } else {
+        room.get_mut(..data.len())?.copy_from_slice(data);
+        data.len()
+    };
+    let written = room.get_mut(..length)?;
+    if let Some(number) = forwarded.frame_number {
+        write_frame_number(written, number)?;
+    }
+    Some(written)
 }
 
 /// Copies `payload`, that of `packet` with or without padding, with the numbers of this leg and
@@ -229,8 +235,11 @@ fn write_payload(
         }
         _ => (0, payload),
     };
-    out.get_mut(written..written + rest.len())?
-        .copy_from_slice(rest);
+    let copy = out.get_mut(written..written + rest.len())?;
+    copy.copy_from_slice(rest);
+    if let Some(numbers) = &forwarded.vp9 {
+        vp9::rewrite(copy, numbers)?;
+    }
     Some(written + rest.len())
 }
 

@@ -6,7 +6,8 @@ use shared::protocol::{Codec, Extension, MediaKind};
 
 use super::sub_layers::LayerPosition;
 use crate::relay::Formats;
-use crate::rtp::payload::{starts_keyframe, vp8};
+use crate::rtp::dependency_descriptor::frame_number;
+use crate::rtp::payload::{starts_keyframe, vp8, vp9};
 use crate::rtp::{RtpError, RtpHeader};
 use crate::time::{NtpTime, Timestamp};
 
@@ -34,6 +35,11 @@ pub(crate) struct PacketInfo {
     pub(crate) keyframe: bool,
     /// The numbers of a VP8 payload.
     pub(crate) vp8: Option<Vp8Position>,
+    /// The numbers of a VP9 payload; the picture id has 15 bits, also where the publisher counts
+    /// with 7.
+    pub(crate) vp9: Option<vp9::Numbers>,
+    /// The frame number of the dependency descriptor.
+    pub(crate) frame_number: Option<u16>,
     /// Where it stands among the layers of its stream, if that has any.
     pub(crate) position: Option<LayerPosition>,
     payload_start: u16,
@@ -124,6 +130,8 @@ impl PacketInfo {
                 descriptor,
                 picture_id: descriptor.picture_id.unwrap_or_default(),
             }),
+            vp9: None,
+            frame_number: None,
             position: None,
             payload_start: length(header.len())?,
             payload_end: length(header.len() + payload.len())?,
@@ -131,6 +139,7 @@ impl PacketInfo {
             extension_count: 0,
         };
         info.read_extensions(header, packet, formats);
+        info.frame_number = info.dependency_descriptor(packet).and_then(frame_number);
         Ok(info)
     }
 
@@ -160,6 +169,13 @@ impl PacketInfo {
                 packet.get(start..start + usize::from(data.length))?,
             ))
         })
+    }
+
+    /// The dependency descriptor of `packet`, which this was read from.
+    fn dependency_descriptor<'a>(&self, packet: &'a [u8]) -> Option<&'a [u8]> {
+        let mut extensions = self.extensions(packet);
+        let (_, data) = extensions.find(|(known, _)| *known == Extension::DependencyDescriptor)?;
+        Some(data)
     }
 
     /// Bytes of the end-to-end header extensions in the one-byte form (RFC 8285 §4.2).

@@ -77,15 +77,19 @@ impl LayerTracker {
         &mut self,
         sequence_number: u64,
         is_newest: bool,
-        info: &PacketInfo,
+        info: &mut PacketInfo,
         packet: &[u8],
     ) -> Option<LayerPosition> {
         let descriptor = vp9::Descriptor::parse(packet.get(info.payload())?)?;
-        descriptor.layer?;
         let id = descriptor.picture_id?;
         let is_long = descriptor.picture_id_is_long;
         let picture_id =
             NewestPicture::widen(&mut self.newest_picture, sequence_number, id, is_long);
+        info.vp9 = Some(vp9::Numbers {
+            picture_id: Some(picture_id),
+            tl0_picture_index: descriptor.tl0_picture_index,
+        });
+        descriptor.layer?;
         let stream = self.vp9.get_or_insert_default();
         stream.position(&Vp9Packet {
             descriptor: &descriptor,

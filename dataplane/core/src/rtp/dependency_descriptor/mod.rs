@@ -251,6 +251,22 @@ pub fn write_active_targets(
     Some(writer.len())
 }
 
+/// The frame number of a descriptor (§A.8.2); none if it is too short to be one.
+pub fn frame_number(data: &[u8]) -> Option<u16> {
+    let number = data.get(FRAME_NUMBER)?;
+    Some(u16::from_be_bytes(*number.first_chunk()?))
+}
+
+/// Writes another frame number into a descriptor. None if it is too short to be one.
+pub fn write_frame_number(data: &mut [u8], number: u16) -> Option<()> {
+    let place = data.get_mut(FRAME_NUMBER)?;
+    place.copy_from_slice(&number.to_be_bytes());
+    Some(())
+}
+
+/// Where the frame number stands.
+const FRAME_NUMBER: core::ops::Range<usize> = 1..3;
+
 /// What follows the mandatory fields.
 #[derive(Clone, Copy, Debug, Default)]
 struct Flags {

@@ -90,6 +90,15 @@ pub struct GroupPicture {
     pub picture_diffs: PictureDiffs,
 }
 
+/// The numbers that count the pictures of a whole stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Numbers {
+    /// The picture id, 7 or 15 bits.
+    pub picture_id: Option<u16>,
+    /// TL0PICIDX.
+    pub tl0_picture_index: Option<u8>,
+}
+
 /// Differences of picture ids, at most three.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PictureDiffs {
@@ -173,6 +182,30 @@ impl Descriptor {
         let spatial = self.layer.map_or(0, |layer| layer.spatial);
         !self.is_predicted && self.starts_frame && spatial == 0
     }
+}
+
+/// Writes other numbers over those of the descriptor at the start of `payload`. A picture id keeps
+/// its length: of one with 7 bits only the lower ones are written. None if the payload ends before
+/// its numbers do.
+pub fn rewrite(payload: &mut [u8], numbers: &Numbers) -> Option<()> {
+    let (&mut first, mut rest) = payload.split_first_mut()?;
+    if first & I_BIT != 0 {
+        let [high, low] = numbers.picture_id?.to_be_bytes();
+        let (id, behind) = rest.split_first_mut()?;
+        rest = behind;
+        if *id & M_BIT == 0 {
+            *id = low & !M_BIT;
+        } else {
+            *id = M_BIT | high;
+            let (id, behind) = rest.split_first_mut()?;
+            *id = low;
+            rest = behind;
+        }
+    }
+    if first & L_BIT != 0 && first & F_BIT == 0 {
+        *rest.get_mut(1)? = numbers.tl0_picture_index?;
+    }
+    Some(())
 }
 
 /// Whether `payload` is the first packet of a key picture: [`Descriptor::starts_keyframe`].
@@ -287,6 +320,25 @@ mod tests {
     #[test]
     fn the_first_packet_of_a_key_picture_starts_a_key_frame() {
         assert!(starts_keyframe(&KEY));
+    }
+
+    #[test]
+    fn numbers_are_written_over_those_that_are_there() {
+        let mut long = KEY;
+        let numbers = Numbers {
+            picture_id: Some(0x4567),
+            tl0_picture_index: None,
+        };
+        rewrite(&mut long, &numbers).unwrap();
+        assert_eq!(long, [0xba, 0xc5, 0x67, 0x00, 0x08, 0x00, 0x82]);
+        let mut short = [0xa8, 0x23, 0x00, 0x07, 0x82];
+        let numbers = Numbers {
+            picture_id: Some(0x1234),
+            tl0_picture_index: Some(9),
+        };
+        rewrite(&mut short, &numbers).unwrap();
+        assert_eq!(short, [0xa8, 0x34, 0x00, 0x09, 0x82]);
+        assert_eq!(rewrite(&mut short[..3], &numbers), None);
     }
 
     #[test]
