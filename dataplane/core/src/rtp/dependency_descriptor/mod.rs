@@ -4,7 +4,6 @@
 //! The first packet of a key frame carries a [`Structure`] of templates; whoever reads keeps it, and
 //! other descriptors point into it. They can say something of their own instead.
 
-mod bits;
 mod structure;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -13,11 +12,11 @@ mod tests;
 
 use arrayvec::ArrayVec;
 
-use self::bits::{BitReader, BitWriter, OutOfBits};
 pub use self::structure::{
     DECODE_TARGETS_MAX, DecodeTarget, Resolution, SPATIAL_LAYERS_MAX, Structure,
     TEMPORAL_LAYERS_MAX, Template,
 };
+use super::bits::{BitReader, BitWriter, OutOfBits};
 
 /// What one packet says of its frame.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use arrayvec::ArrayVec;
 
-use super::bits::BitReader;
 use super::{Dependencies, DescriptorError, Indications};
+use crate::rtp::bits::BitReader;
 
 /// What a publisher says once, with a key frame, of all frames that follow.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -48,7 +48,8 @@ impl<'a> BitReader<'a> {
         Ok(u8::try_from(self.bits(count)?).unwrap_or(u8::MAX))
     }
 
-    /// `ns(count)`: a number below `count`, which is 1 to 64, in as few bits as it needs (§A.8.1).
+    /// `ns(count)`: a number below `count`, which is 1 to 64, in as few bits as it needs (RTP Payload
+    /// Format for AV1, §A.8.1).
     pub(super) fn non_symmetric(&mut self, count: u8) -> Result<u8, OutOfBits> {
         let mut width = 0;
         while count >> width > 1 {
