@@ -1,8 +1,8 @@
-//! Any bytes as the payload of every codec; descriptors of VP8 and VP9 are written again with
-//! other numbers.
+//! Any bytes as the payload of every codec, with the height of its pictures; descriptors of VP8 and
+//! VP9 are written again with other numbers.
 #![no_main]
 
-use dataplane_core::rtp::payload::{starts_keyframe, vp8, vp9};
+use dataplane_core::rtp::payload::{h264, starts_keyframe, vp8, vp9};
 use libfuzzer_sys::fuzz_target;
 use shared::protocol::Codec;
 
@@ -18,6 +18,17 @@ fuzz_target!(|input: (u16, u8, u8, &[u8])| {
     ] {
         let starts = starts_keyframe(codec, payload);
         assert!(!starts || !payload.is_empty());
+    }
+
+    let height = vp8::keyframe_height(payload);
+    assert!(height.is_none() || vp8::starts_keyframe(payload));
+    assert!(height.is_none_or(|height| (1..1 << 14).contains(&height)));
+    let height = h264::keyframe_height(payload);
+    assert!(height.is_none() || h264::starts_keyframe(payload));
+    assert_ne!(height, Some(0));
+    if let Some(structure) = vp9::Descriptor::parse(payload).and_then(|of| of.structure) {
+        let sizes = structure.resolutions.len();
+        assert!(sizes == 0 || sizes == usize::from(structure.spatial_count));
     }
 
     if let Some(old) = vp9::Descriptor::parse(payload) {

@@ -11,6 +11,7 @@ use super::cache::{CachedPacket, PacketCache, PacketInfo};
 use super::keyframe::{KeyframeMethod, KeyframeRequester};
 use super::nack::{Gap, MissingPackets};
 use super::report::{ClockMapping, Reception, duration_of};
+use super::sub_layers::heights::PictureHeights;
 use super::sub_layers::rates::{SUB_LAYERS_MAX, SubLayerRate, SubLayerRates};
 use super::sub_layers::tracker::LayerTracker;
 use crate::rtcp::ReportBlock;
@@ -160,6 +161,7 @@ impl Layer {
         if self.cache.contains(sequence_number) {
             return Err(DropReason::Duplicate);
         }
+        let heights = self.tracker.heights();
         let info = self.complete(sequence_number, info, packet);
         if !self.cache.insert(sequence_number, info, packet) {
             return Err(DropReason::TooLarge);
@@ -178,6 +180,7 @@ impl Layer {
             sequence_number,
             keyframe,
             resumed,
+            resized: self.tracker.heights() != heights,
             recovered,
             newest,
         })
@@ -234,6 +237,11 @@ impl Layer {
     pub(crate) fn sub_layers(&self, now: Timestamp) -> ArrayVec<SubLayerRate, SUB_LAYERS_MAX> {
         let rates = self.sub_layer_rates.as_ref();
         rates.map(|rates| rates.rates(now)).unwrap_or_default()
+    }
+
+    /// How high its pictures are since the last key frame, as far as that said so.
+    pub(crate) fn heights(&self) -> PictureHeights {
+        self.tracker.heights()
     }
 
     /// Packets that came, repairs included.

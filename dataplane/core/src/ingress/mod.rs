@@ -47,6 +47,8 @@ pub(crate) struct Accepted {
     pub(crate) keyframe: bool,
     /// Its layer was not received before, or not lately.
     pub(crate) resumed: bool,
+    /// From it on, the pictures of its layer are known to be of another height than before.
+    pub(crate) resized: bool,
     /// It was lost, and came as a retransmission.
     pub(crate) recovered: bool,
     /// It is ahead of all that came of its layer before, so no subscriber can have been given a

@@ -1,6 +1,6 @@
 //! Bits of a byte string, most significant first.
 
-/// There are fewer bits than were asked for.
+/// There are fewer bits than were asked for, or a code has more than any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct OutOfBits;
 
@@ -61,6 +61,17 @@ impl<'a> BitReader<'a> {
             return Ok(value);
         }
         Ok((value << 1 | self.byte(1)?) - short_count)
+    }
+
+    /// `ue(v)`: an Exp-Golomb code (H.264 §9.1), of 63 bits at most.
+    pub(super) fn exp_golomb(&mut self) -> Result<u32, OutOfBits> {
+        let mut zeros = 0;
+        while !self.flag()? {
+            zeros += 1;
+        }
+        let base = 1_u32.checked_shl(zeros).ok_or(OutOfBits)? - 1;
+        let rest = self.bits(usize::try_from(zeros).map_err(|_| OutOfBits)?)?;
+        Ok(base + rest)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The layers of a stream that are told by dependency descriptors.
 
+use super::heights::PictureHeights;
 use super::{
     ActiveTargets, LayerPosition, SPATIAL_MAX, SubLayer, SubLayerSet, TEMPORAL_MAX, refer,
 };
@@ -64,6 +65,14 @@ impl DescribedStream {
                 temporal_count,
             }),
         })
+    }
+
+    /// How high the pictures of each spatial layer are; none if the structure does not say.
+    pub(crate) fn heights(&self) -> Option<PictureHeights> {
+        let structure = self.structure.as_ref()?;
+        structure.resolution(0)?;
+        let resolutions = (0..SPATIAL_MAX).map_while(|spatial| structure.resolution(spatial));
+        Some(PictureHeights::new(resolutions.map(|size| size.height)))
     }
 
     /// Whether the structure that a late packet brings is newer than what is known: one that was

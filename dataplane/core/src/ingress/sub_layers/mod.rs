@@ -6,6 +6,7 @@
 //! and which of them one can begin to forward with it.
 
 pub(crate) mod described;
+pub(crate) mod heights;
 pub(crate) mod rates;
 #[cfg(test)]
 mod tests;

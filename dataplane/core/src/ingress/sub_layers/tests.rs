@@ -1,12 +1,14 @@
 //! What packets of each codec say of their place, and what that costs.
 
-use shared::protocol::Codec;
+use shared::protocol::{Codec, Extension, ExtensionMapping};
 
 use super::described::DescribedStream;
+use super::heights::PictureHeights;
 use super::rates::SubLayerRates;
 use super::vp9::{Vp9Packet, Vp9Stream};
 use super::*;
-use crate::ingress::testing::{Packet, ms, publication};
+use crate::ingress::Publication;
+use crate::ingress::testing::{Packet, ms, parameters, publication, publisher};
 use crate::rtp::dependency_descriptor::testing::{DescriptorSpec, StructureSpec, TemplateSpec};
 use crate::rtp::payload::vp9::Descriptor;
 
@@ -237,4 +239,95 @@ fn rates_are_forgotten_when_nothing_comes() {
     assert!(rates.rates(ms(2_500)).is_empty());
     rates.add(ms(2_600), &position, 500);
     assert_eq!(rates.rates(ms(2_700))[0].bit_rate, 4_000);
+}
+
+/// Takes a packet of the first layer, and tells whether another height is known since.
+fn take(track: &mut Publication, number: u16, payload: &[u8]) -> bool {
+    let packet = Packet::new(1000, number, u32::from(number) * 3_000, payload);
+    track.take(ms(0), 0, &packet).unwrap().resized
+}
+
+fn heights(track: &Publication) -> PictureHeights {
+    track.layers()[0].heights()
+}
+
+/// The first packet of a VP8 key frame of this height.
+fn vp8_key(height: u8) -> [u8; 11] {
+    [0x10, 0x10, 0, 0, 0x9d, 0x01, 0x2a, 0x80, 0x02, height, 0]
+}
+
+#[test]
+fn each_vp8_key_frame_says_how_high_the_pictures_are_from_then_on() {
+    let mut track = publication(Codec::Vp8, &[]);
+    assert_eq!(heights(&track), PictureHeights::default());
+    assert!(take(&mut track, 1, &vp8_key(180)));
+    assert!(!take(&mut track, 2, &[0x10, 0x11, 0, 0]));
+    assert!(!take(&mut track, 3, &vp8_key(180)));
+    assert_eq!(heights(&track), PictureHeights::new([180]));
+    assert!(take(&mut track, 4, &vp8_key(90)));
+    assert_eq!(heights(&track), PictureHeights::new([90]));
+}
+
+#[test]
+fn a_key_frame_that_comes_late_counts_if_it_is_the_newest() {
+    let mut track = publication(Codec::Vp8, &[]);
+    take(&mut track, 1, &vp8_key(180));
+    take(&mut track, 5, &[0x10, 0x11, 0, 0]);
+    assert!(take(&mut track, 4, &vp8_key(90)));
+    assert!(!take(&mut track, 3, &vp8_key(200)));
+    assert_eq!(heights(&track), PictureHeights::new([90]));
+}
+
+#[test]
+fn a_vp9_structure_tells_the_height_of_each_spatial_layer() {
+    let mut track = publication(Codec::Vp9, &[]);
+    // I, L, F, B, V; two spatial layers with their sizes.
+    let key = [0xba, 5, 0, 0x30, 1, 0x40, 0, 180, 2, 0x80, 1, 0x68, 0x82];
+    assert!(take(&mut track, 1, &key));
+    assert_eq!(heights(&track), PictureHeights::new([180, 360]));
+    // One without sizes says nothing of them.
+    assert!(!take(&mut track, 2, &[0xba, 6, 0, 0x20, 0x82]));
+    assert_eq!(heights(&track), PictureHeights::new([180, 360]));
+}
+
+#[test]
+fn an_h264_parameter_set_tells_the_height() {
+    let mut track = publication(Codec::H264, &[]);
+    let set = [
+        0x67, 0x42, 0xc0, 0x1f, 0xd9, 0x00, 0x50, 0x05, 0xba, 0x10, 0x00, 0x00,
+    ];
+    assert!(take(&mut track, 1, &set));
+    // The picture itself comes in packets of its own.
+    assert!(!take(&mut track, 2, &[0x65, 0x88, 0x84]));
+    assert_eq!(heights(&track), PictureHeights::new([720]));
+}
+
+#[test]
+fn a_dependency_descriptor_tells_the_height_of_each_spatial_layer() {
+    let mut with_descriptors = parameters(Codec::Av1, &[]);
+    with_descriptors.extensions.push(ExtensionMapping {
+        id: 9,
+        extension: Extension::DependencyDescriptor,
+    });
+    let mut track = Publication::new(publisher(), &with_descriptors).unwrap();
+    let key = DescriptorSpec {
+        attaches_structure: true,
+        ..DescriptorSpec::default()
+    };
+    let mut structure = two_layers();
+    structure.resolutions = vec![(320, 180), (640, 360)];
+    let packet = Packet::new(1000, 1, 0, &[0x18, 0x0a]);
+    let packet = packet.with_extension(9, &key.bytes(&structure));
+    assert!(track.take(ms(0), 0, &packet).unwrap().resized);
+    assert_eq!(heights(&track), PictureHeights::new([180, 360]));
+}
+
+#[test]
+fn another_stream_of_a_layer_is_of_unknown_height() {
+    let mut track = publication(Codec::Vp8, &[]);
+    take(&mut track, 1, &vp8_key(180));
+    // Under another SSRC.
+    let packet = Packet::new(77, 1, 0, &[0x10, 0x11, 0, 0]);
+    assert!(track.take(ms(0), 0, &packet).unwrap().resized);
+    assert_eq!(heights(&track), PictureHeights::default());
 }

@@ -3,10 +3,11 @@
 use shared::protocol::{Codec, Extension};
 
 use super::described::DescribedStream;
+use super::heights::PictureHeights;
 use super::vp9::{Vp9Packet, Vp9Stream};
 use super::{LayerPosition, SubLayer, SubLayerSet};
 use crate::ingress::cache::{NewestPicture, PacketInfo};
-use crate::rtp::payload::vp9;
+use crate::rtp::payload::{h264, vp8, vp9};
 
 /// Finds out where packets stand. A stream without layers costs it next to nothing.
 #[derive(Debug, Default)]
@@ -15,6 +16,9 @@ pub(crate) struct LayerTracker {
     newest_picture: Option<NewestPicture>,
     /// The highest temporal layer of VP8.
     temporal_top: u8,
+    heights: PictureHeights,
+    /// The key frame that said so.
+    heights_from: u64,
     // Made with the first packet that needs it.
     vp9: Option<Box<Vp9Stream>>,
     described: Option<Box<DescribedStream>>,
@@ -36,6 +40,38 @@ impl LayerTracker {
             Codec::Av1 | Codec::H264 | Codec::H265 => self.described(is_newest, info, packet),
             Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 => None,
         };
+        // Also one that was lost and came as a repair, unless another key frame came since.
+        if info.keyframe && sequence_number >= self.heights_from {
+            self.follow_heights(sequence_number, info, packet);
+        }
+    }
+
+    /// How high the pictures are since the last key frame; unknown before the first key frame, and for
+    /// codecs and streams that do not say.
+    pub(crate) fn heights(&self) -> PictureHeights {
+        self.heights
+    }
+
+    fn follow_heights(&mut self, sequence_number: u64, info: &PacketInfo, packet: &[u8]) {
+        let payload = packet.get(info.payload()).unwrap_or_default();
+        let whole = |height: u16| PictureHeights::new([height.into()]);
+        let heights = match info.codec {
+            Codec::Vp8 => vp8::keyframe_height(payload).map(whole),
+            Codec::Vp9 => vp9::Descriptor::parse(payload).and_then(|of| heights_of(&of)),
+            Codec::Av1 | Codec::H264 | Codec::H265 => {
+                let described = self.described.as_ref().and_then(|stream| stream.heights());
+                described.or_else(|| {
+                    let is_h264 = info.codec == Codec::H264;
+                    let height = h264::keyframe_height(payload).filter(|_| is_h264);
+                    height.map(whole)
+                })
+            }
+            Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 => None,
+        };
+        if let Some(heights) = heights {
+            self.heights = heights;
+            self.heights_from = sequence_number;
+        }
     }
 
     /// RFC 7741 §4.2. Temporal layers are told by TID and Y; the picture id tells frames apart.
@@ -111,4 +147,11 @@ impl LayerTracker {
         let stream = self.described.get_or_insert_default();
         stream.position(data, is_newest)
     }
+}
+
+/// As the scalability structure has them.
+fn heights_of(descriptor: &vp9::Descriptor) -> Option<PictureHeights> {
+    let resolutions = &descriptor.structure.as_ref()?.resolutions;
+    let heights = resolutions.iter().map(|(_, height)| u32::from(*height));
+    (!resolutions.is_empty()).then(|| PictureHeights::new(heights))
 }

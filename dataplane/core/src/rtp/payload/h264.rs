@@ -1,5 +1,7 @@
 //! H.264 payloads (RFC 6184), as far as key frames need it.
 
+mod sps;
+
 /// Whether `payload` starts a key frame: it holds a sequence parameter set, or the beginning of the
 /// first slice of an IDR picture (RFC 6184 §5.4 to §5.8).
 ///
@@ -10,11 +12,7 @@ pub fn starts_keyframe(payload: &[u8]) -> bool {
         return false;
     };
     match nal_type(indicator) {
-        STAP_A => units(rest).any(unit_starts),
-        // STAP-B has a decoding order number of 16 bits before its first unit.
-        STAP_B => rest
-            .get(2..)
-            .is_some_and(|rest| units(rest).any(unit_starts)),
+        STAP_A | STAP_B => aggregated(payload).any(unit_starts),
         FU_A | FU_B => match rest.split_first() {
             // FU-B has a decoding order number of 16 bits between its header and the data.
             Some((&header, data)) if header & FU_START != 0 => {
@@ -25,6 +23,21 @@ pub fn starts_keyframe(payload: &[u8]) -> bool {
             _ => false,
         },
         kind => starts(kind, rest),
+    }
+}
+
+/// The height in pixels that `payload` says of the pictures from here on; None if it holds no whole
+/// sequence parameter set.
+pub fn keyframe_height(payload: &[u8]) -> Option<u16> {
+    let unit_height = |unit: &[u8]| {
+        let (&header, data) = unit.split_first()?;
+        (nal_type(header) == NAL_SPS)
+            .then(|| sps::height(data))
+            .flatten()
+    };
+    match nal_type(*payload.first()?) {
+        STAP_A | STAP_B => aggregated(payload).find_map(unit_height),
+        _ => unit_height(payload),
     }
 }
 
@@ -44,7 +57,13 @@ fn starts(kind: u8, data: &[u8]) -> bool {
 }
 
 /// The units of an aggregation packet; a size that lies ends the iteration.
-fn units(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
+fn aggregated(payload: &[u8]) -> impl Iterator<Item = &[u8]> {
+    // STAP-B has a decoding order number of 16 bits before its first unit.
+    let skipped = match payload.first() {
+        Some(indicator) if nal_type(*indicator) == STAP_B => 3,
+        _ => 1,
+    };
+    let mut rest = payload.get(skipped..).unwrap_or_default();
     core::iter::from_fn(move || {
         let (size, after) = rest.split_first_chunk::<2>()?;
         let (unit, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*size)))?;
@@ -119,6 +138,31 @@ mod tests {
     #[test]
     fn a_unit_longer_than_the_aggregate_is_not_looked_at() {
         assert!(!starts_keyframe(&[0x78, 0, 9, 0x67, 0x42]));
+    }
+
+    /// A sequence parameter set of pictures of 1280 by 720.
+    const SPS: [u8; 12] = [
+        0x67, 0x42, 0xc0, 0x1f, 0xd9, 0x00, 0x50, 0x05, 0xba, 0x10, 0x00, 0x00,
+    ];
+
+    #[test]
+    fn a_parameter_set_tells_the_height_alone_or_in_an_aggregate() {
+        let size = [0, 12];
+        let delimiter = [0, 2, 0x09, 0xf0];
+        let stap_a = [&[0x78][..], &delimiter, &size, &SPS].concat();
+        let stap_b = [&[0x79, 0, 1][..], &size, &SPS].concat();
+        for payload in [&SPS[..], &stap_a, &stap_b] {
+            assert_eq!(keyframe_height(payload), Some(720), "{payload:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_parameter_set_there_is_no_height() {
+        let slice = [&[0x65][..], &SPS[1..]].concat();
+        let lying = [&[0x78, 0, 13][..], &SPS].concat();
+        for payload in [&[][..], &[0x67], &slice, &lying] {
+            assert_eq!(keyframe_height(payload), None, "{payload:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! What forwarding needs to know of payloads: where key frames start, and, for VP8, the numbers
-//! that must stay continuous when the source changes.
+//! What forwarding needs to know of payloads: where key frames start, how high their pictures are,
+//! and, for VP8, the numbers that must stay continuous when the source changes.
 
 use shared::protocol::Codec;
 

@@ -173,6 +173,21 @@ pub fn starts_keyframe(payload: &[u8]) -> bool {
             .is_some_and(|header| header & 0x01 == 0)
 }
 
+/// The height in pixels of the key frame that `payload` starts, without the scaling that it may ask
+/// for; None if it starts none, or does not say.
+///
+/// RFC 6386 §9.1: behind the frame tag of 3 bytes stand a start code of 3, and 16 bits each of width
+/// and height, the upper 2 of which are the scaling.
+pub fn keyframe_height(payload: &[u8]) -> Option<u16> {
+    let descriptor = Descriptor::parse(payload).filter(Descriptor::starts_frame)?;
+    let frame = payload.get(descriptor.len()..)?.first_chunk::<10>()?;
+    let [tag, _, _, 0x9d, 0x01, 0x2a, _, _, low, high] = *frame else {
+        return None;
+    };
+    let height = u16::from_le_bytes([low, high]) & 0x3fff;
+    (tag & 0x01 == 0 && height > 0).then_some(height)
+}
+
 /// Bytes of the longest descriptor.
 pub const DESCRIPTOR_BYTES_MAX: usize = 6;
 
@@ -261,6 +276,36 @@ mod tests {
             let mut packet = LONG;
             packet[at] = value;
             assert!(!starts_keyframe(&packet), "byte {at} is {value:#x}");
+        }
+    }
+
+    /// First packet of a key frame of libvpx, 640 by 360.
+    const KEY_FRAME: [u8; 11] = [
+        0x10, 0x10, 0x02, 0x00, 0x9d, 0x01, 0x2a, 0x80, 0x02, 0x68, 0x01,
+    ];
+
+    #[test]
+    fn a_key_frame_says_how_high_it_is() {
+        assert_eq!(keyframe_height(&KEY_FRAME), Some(360));
+        let behind = [&LONG[..6], &KEY_FRAME[1..], &[0; 3]].concat();
+        assert_eq!(keyframe_height(&behind), Some(360));
+        // To be shown twice as high.
+        let mut scaled = KEY_FRAME;
+        scaled[10] |= 0xc0;
+        assert_eq!(keyframe_height(&scaled), Some(360));
+    }
+
+    #[test]
+    fn what_is_not_the_start_of_a_whole_key_frame_header_has_no_height() {
+        // A later partition, a delta frame, another start code, a height of zero.
+        for (at, value) in [(0, 0x11), (0, 0x00), (1, 0x11), (4, 0x9c), (9, 0x00)] {
+            let mut packet = KEY_FRAME;
+            packet[at] = value;
+            packet[10] &= if at == 9 { 0 } else { 0xff };
+            assert_eq!(keyframe_height(&packet), None, "byte {at} is {value:#x}");
+        }
+        for cut in 0..KEY_FRAME.len() {
+            assert_eq!(keyframe_height(&KEY_FRAME[..cut]), None, "{cut}");
         }
     }
 
