@@ -173,7 +173,8 @@ pub enum Change {
         number: u32,
     },
     /// Feeds a live subscription from another publication of the same kind, or from the same one
-    /// with another choice of layer. SSRC, sequence numbers and timestamps stay continuous.
+    /// with another choice of layer or other hints. SSRC, sequence numbers and timestamps stay
+    /// continuous.
     Resubscribe {
         /// [`SubscribeParameters::number`].
         number: u32,
@@ -183,6 +184,8 @@ pub enum Change {
         codecs: Vec<CodecMapping>,
         /// Which layer.
         selection: LayerSelection,
+        /// What the subscriber has use for.
+        hints: Hints,
     },
 }
 
@@ -425,6 +428,8 @@ pub struct SubscribeParameters {
     pub extensions: Vec<ExtensionMapping>,
     /// Which layer.
     pub selection: LayerSelection,
+    /// What the subscriber has use for.
+    pub hints: Hints,
 }
 
 /// One payload type on both sides.
@@ -449,6 +454,16 @@ pub struct LayerSelection {
     pub priority_ordering: Ordering,
     /// What to do when the layer is not being sent.
     pub rid_not_available: Ordering,
+}
+
+/// `priority` and `maxHeight` of a track object, which the original does not have: what a subscriber
+/// has use for, whatever publishers send and paths carry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hints {
+    /// When bandwidth is short, video of a higher priority gets better before others of its session.
+    pub priority: u8,
+    /// Pixels: no picture that is known to be higher, as long as there is a lower one.
+    pub max_height: Option<u16>,
 }
 
 /// A documented policy of the `simulcast` object.

@@ -58,6 +58,8 @@ pub struct Published {
     pub captured_at: Timestamp,
     /// The numbers in its descriptor; the picture id is the full one.
     pub vp8: Option<Vp8Numbers>,
+    /// In pixels, of a picture of 16:9, if the packet says it: the first one of a key frame may.
+    pub height: Option<u16>,
     /// The value of its end-to-end header extension.
     pub extension: u8,
 }
@@ -115,6 +117,12 @@ impl Published {
         let mut body = BytesMut::with_capacity(self.body_len);
         // The lowest bit of a VP8 frame header is zero in a key frame (RFC 7741 §4.3).
         body.put_u8(if self.is_key { 0x10 } else { 0x11 });
+        if let Some(height) = self.height {
+            // RFC 6386 §9.1: the rest of the frame tag, the start code, width and height.
+            body.put_slice(&[0, 0, 0x9d, 0x01, 0x2a]);
+            body.put_u16_le(height / 9 * 16);
+            body.put_u16_le(height);
+        }
         body.put_slice(MAGIC);
         body.put_u32(content.track);
         body.put_u8(content.layer);
@@ -178,7 +186,8 @@ pub fn read(kind: MediaKind, payload: &Bytes) -> Option<(Content, Option<Vp8Numb
             (Some(numbers), body)
         }
     };
-    let rest = body.get(1..)?.strip_prefix(MAGIC)?;
+    let mut starts = [1, 1 + SIZE_BYTES].into_iter();
+    let rest = starts.find_map(|start| body.get(start..)?.strip_prefix(MAGIC))?;
     let content = Content {
         track: u32::from_be_bytes(*rest.first_chunk()?),
         layer: *rest.get(4)?,
@@ -188,7 +197,10 @@ pub fn read(kind: MediaKind, payload: &Bytes) -> Option<(Content, Option<Vp8Numb
     Some((content, vp8, body))
 }
 
-/// Bytes of the shortest body.
+/// Bytes of the shortest body that does not say how high its picture is.
 pub const BODY_BYTES_MIN: usize = 16;
+
+/// Bytes that say it.
+pub const SIZE_BYTES: usize = 9;
 
 const MAGIC: &[u8] = b"jack";

@@ -21,7 +21,9 @@ use shared::protocol::MediaKind;
 use webrtc_util::marshal::Marshal;
 
 use crate::checker::Checker;
-use crate::content::{BODY_BYTES_MIN, Content, Ledger, PictureIdWidth, Published, Vp8Numbers};
+use crate::content::{
+    BODY_BYTES_MIN, Content, Ledger, PictureIdWidth, Published, SIZE_BYTES, Vp8Numbers,
+};
 use crate::peer::Outgoing;
 use crate::peer::crypto::ClientSrtp;
 use crate::rng::Rng;
@@ -33,6 +35,8 @@ pub struct TrackSpec {
     pub kind: MediaKind,
     /// The encodings, best first; one without a rid if this is empty.
     pub rids: Vec<&'static str>,
+    /// In pixels, what the key frames of each encoding say; nothing where there is none.
+    pub heights: Vec<u16>,
     /// How lost packets are sent again.
     pub repair: Repair,
     /// Whether the description names the SSRCs.
@@ -92,6 +96,7 @@ impl TrackSpec {
         Self {
             kind: MediaKind::Audio,
             rids: Vec::new(),
+            heights: Vec::new(),
             repair: Repair::Plain,
             announcement: Announcement::Ssrc,
             picture_ids: PictureIdWidth::Fifteen,
@@ -390,9 +395,12 @@ impl PublishedTrack {
                 frame: state.frame,
                 packet: packet as u16,
             };
+            let height = spec.heights.get(layer).copied();
+            let height = height.filter(|_| is_key && packet == 0);
+            let least = height.map_or(0, |_| BODY_BYTES_MIN + SIZE_BYTES);
             let published = Published {
                 kind: spec.kind,
-                body_len,
+                body_len: body_len.max(least),
                 is_key,
                 reference,
                 marker: is_video && packet == last,
@@ -401,6 +409,7 @@ impl PublishedTrack {
                 timestamp: state.timestamp(captured_at, spec.clock_rate()),
                 captured_at,
                 vp8,
+                height,
                 extension: (state.frame & 0x7f) as u8,
             };
             packets.push((content, published));

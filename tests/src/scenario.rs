@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use shared::id::PublicationId;
-use shared::protocol::{DtlsRole, MediaKind, Ordering};
+use shared::protocol::{DtlsRole, Hints, MediaKind, Ordering};
 
 use crate::checker::Completeness;
 use crate::content::PictureIdWidth;
@@ -127,6 +127,7 @@ impl Scenario {
             keyframe_requests: rng.pick(&[KeyframeRequests::Pli, KeyframeRequests::Fir]),
             first_sequence_number: rng.pick(&[None, near_the_wrap]),
             probes: rng.pick(&[0.0, 0.0, 0.05]),
+            heights: rng.pick(&[&[][..], &[720, 360, 180]]).to_vec(),
             ..spec
         }
     }
@@ -138,6 +139,10 @@ impl Scenario {
             preferred_rid: self.rng.pick(&[None, Some("a"), Some("b"), Some("c")]),
             fallback: self.rng.pick(&[Ordering::None, Ordering::Asciibetical]),
             repair: self.rng.pick(&[Repair::Plain, Repair::Rtx]),
+            hints: Hints {
+                priority: self.rng.pick(&[0, 0, 9]),
+                max_height: self.rng.pick(&[None, None, Some(360)]),
+            },
             ssrc: None,
         };
         self.world.subscribe(subscriber, source, spec);

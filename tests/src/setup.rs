@@ -7,9 +7,9 @@ use shared::counters::{DropReason, Gauge};
 use shared::id::{PublicationId, SessionId, ShardIndex, SubscriptionId};
 use shared::protocol::{
     Change, Codec, CodecMapping, Command, CommandError, Extension, ExtensionMapping, Fingerprint,
-    HashAlgorithm, LayerParameters, LayerSelection, MediaKind, Mid, Ordering, PublishParameters,
-    PublishedCodec, RemoteTransport, Reply, Rid, SessionReport, SessionStatistics,
-    SubscribeParameters,
+    HashAlgorithm, Hints, LayerParameters, LayerSelection, MediaKind, Mid, Ordering,
+    PublishParameters, PublishedCodec, RemoteTransport, Reply, Rid, SessionReport,
+    SessionStatistics, SubscribeParameters,
 };
 
 use crate::checker::{Completeness, LegSummary, TagPlace, check_leg, check_lip_sync};
@@ -124,8 +124,17 @@ impl World {
             source,
             codecs: vec![codec_mapping(track)],
             selection: selection(preferred_rid, track.spec.fallback),
+            hints: track.spec.hints,
         };
         self.execute(client, vec![change]).unwrap();
+    }
+
+    /// Other hints for a subscription, and nothing else.
+    pub fn set_hints(&mut self, client: usize, subscription: usize, hints: Hints) {
+        let track = &mut self.clients[client].subscriptions[subscription];
+        track.spec.hints = hints;
+        let (source, preferred_rid) = (track.source, track.spec.preferred_rid);
+        self.resubscribe(client, subscription, source, preferred_rid);
     }
 
     /// Ends a subscription.
@@ -375,6 +384,7 @@ pub fn subscribe_parameters(
         codecs: vec![codec_mapping(track)],
         extensions,
         selection: selection(track.spec.preferred_rid, track.spec.fallback),
+        hints: track.spec.hints,
     }
 }
 

@@ -30,6 +30,8 @@ pub struct SubscriptionSpec {
     pub preferred_rid: Option<&'static str>,
     /// Whether another one will do.
     pub fallback: shared::protocol::Ordering,
+    /// What the client has use for.
+    pub hints: shared::protocol::Hints,
     /// How lost packets come again.
     pub repair: publisher::Repair,
     /// The SSRC of the media; random if none is given.
@@ -41,6 +43,7 @@ impl Default for SubscriptionSpec {
         Self {
             preferred_rid: None,
             fallback: shared::protocol::Ordering::None,
+            hints: shared::protocol::Hints::default(),
             repair: publisher::Repair::Rtx,
             ssrc: None,
         }

@@ -140,6 +140,7 @@ fn every_change_is_refused_where_it_cannot_be_made() {
         },
         codecs: Vec::new(),
         selection: shared::protocol::LayerSelection::default(),
+        hints: shared::protocol::Hints::default(),
     };
     for (changes, expected) in [
         (vec![open], CommandError::SessionExists),

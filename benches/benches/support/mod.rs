@@ -15,7 +15,7 @@ use shared::counters::Counter;
 use shared::id::{PublicationId, SessionId, ShardIndex};
 use shared::protocol::{
     Change, Codec, CodecMapping, Command, DtlsRole, Extension, ExtensionMapping, Fingerprint,
-    HashAlgorithm, IceCredentials, LayerParameters, LayerSelection, MediaKind, Mid,
+    HashAlgorithm, Hints, IceCredentials, LayerParameters, LayerSelection, MediaKind, Mid,
     PublishParameters, PublishedCodec, RemoteTransport, Reply, SubscribeParameters,
 };
 
@@ -242,6 +242,7 @@ fn subscribe(client: u16) -> SubscribeParameters {
         }],
         extensions: extensions(),
         selection: LayerSelection::default(),
+        hints: Hints::default(),
     }
 }
 

@@ -28,7 +28,8 @@ pub struct Simulcast {
     pub rid_not_available: Option<String>,
 }
 
-/// `TrackObject` of a request. The words are checked by the negotiation.
+/// `TrackObject` of a request. The words are checked by the negotiation, and so are the numbers, which
+/// the original does not have.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[expect(missing_docs, reason = "the names are those of the reference")]
@@ -40,6 +41,8 @@ pub struct TrackRequest {
     pub bidirectional_media_stream: Option<bool>,
     pub kind: Option<String>,
     pub simulcast: Option<Simulcast>,
+    pub priority: Option<i64>,
+    pub max_height: Option<i64>,
 }
 
 /// `TrackObject` of a response.
@@ -59,6 +62,10 @@ pub struct TrackResponse {
     pub kind: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub simulcast: Option<Simulcast>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_height: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -213,6 +220,8 @@ impl From<TrackRequest> for negotiate::TrackRequest {
             kind: track.kind,
             bidirectional_media_stream: track.bidirectional_media_stream.unwrap_or_default(),
             simulcast: track.simulcast.map(Into::into),
+            priority: track.priority,
+            max_height: track.max_height,
         }
     }
 }
@@ -233,6 +242,8 @@ impl From<TrackResult> for TrackResponse {
                 MediaKind::Video => "video",
             }),
             simulcast: result.simulcast.map(Into::into),
+            priority: result.hints.priority,
+            max_height: result.hints.max_height,
             status: None,
             error_code,
             error_description,

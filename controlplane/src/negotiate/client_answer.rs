@@ -1,6 +1,6 @@
 //! The client's answer to our offer: what was pending begins.
 
-use shared::protocol::{Change, DtlsRole, Extension, LayerSelection, Mid, RemoteTransport};
+use shared::protocol::{Change, DtlsRole, Extension, Mid, RemoteTransport};
 
 use super::client_offer::{self, CompleteTransport, check_transport, invalid};
 use super::codecs;
@@ -187,11 +187,8 @@ fn begin_tracks(model: &mut SessionModel, changes: &mut Vec<Change>, section: &S
         line.source = None;
     }
     match line.pending.take() {
-        Some(Pending::Subscribe {
-            candidates,
-            selection,
-        }) => {
-            subscribe(model, changes, section, &candidates, selection);
+        Some(Pending::Subscribe { candidates }) => {
+            subscribe(model, changes, section, &candidates);
         }
         Some(Pending::Publish { track_name }) => {
             if section.direction.sends() {
@@ -215,14 +212,13 @@ fn subscribe(
     changes: &mut Vec<Change>,
     section: &Section,
     candidates: &[Candidates],
-    selection: LayerSelection,
 ) {
     let Some(line) = model.line(section.mid.as_str()) else {
         return;
     };
     let codecs = codecs::settle(candidates, &line.payload_types, &model.numbers);
     match (section.direction.receives(), codecs) {
-        (true, Ok(codecs)) => push_subscribe(model, changes, section.mid, codecs, selection),
+        (true, Ok(codecs)) => push_subscribe(model, changes, section.mid, codecs),
         (true, Err(_)) | (false, _) => {
             if let Some(line) = model.line_mut(section.mid.as_str()) {
                 line.subscription = None;

@@ -2,10 +2,11 @@
 
 use shared::id::SessionId;
 use shared::limits::TRACKS_PER_CALL_MAX;
-use shared::protocol::{LayerSelection, MediaKind, Ordering, Rid};
+use shared::protocol::{Hints, LayerSelection, MediaKind, Ordering, Rid};
 
 use super::error::NegotiationError;
-use super::request::{SimulcastRequest, TrackRequest};
+use super::line::Wish;
+use super::request::{HintsRequest, SimulcastRequest, TrackRequest};
 
 /// A track that the client wants to send.
 #[derive(Clone, Debug)]
@@ -35,6 +36,17 @@ pub(super) struct Pull {
     /// As it is echoed.
     pub(super) simulcast: Option<SimulcastRequest>,
     pub(super) selection: LayerSelection,
+    pub(super) hints: HintsRequest,
+}
+
+impl Pull {
+    /// What is wanted of a track that is not pulled yet.
+    pub(super) fn wish(&self) -> Wish {
+        Wish {
+            selection: self.selection,
+            hints: self.hints.over(Hints::default()),
+        }
+    }
 }
 
 /// All entries of one call: they go one way.
@@ -83,6 +95,7 @@ pub(super) fn pull(index: usize, track: &TrackRequest) -> Result<Pull, Negotiati
         track_name: track_name(index, track)?,
         simulcast: track.simulcast.clone(),
         selection: selection(index, track.simulcast.as_ref())?,
+        hints: hints(index, track)?,
     })
 }
 
@@ -165,6 +178,18 @@ fn selection(
         preferred_rid,
         priority_ordering: ordering("priorityOrdering", simulcast.priority_ordering.as_deref())?,
         rid_not_available: ordering("ridNotAvailable", simulcast.rid_not_available.as_deref())?,
+    })
+}
+
+fn hints(index: usize, track: &TrackRequest) -> Result<HintsRequest, NegotiationError> {
+    let priority = track.priority.map(u8::try_from).transpose();
+    let max_height = track.max_height.map(u16::try_from).transpose();
+    Ok(HintsRequest {
+        priority: priority.map_err(|_| wrong(index, "priority must be 0 to 255"))?,
+        max_height: match max_height {
+            Ok(Some(0)) | Err(_) => Err(wrong(index, "maxHeight must be 1 to 65535")),
+            Ok(max_height) => Ok(max_height),
+        }?,
     })
 }
 

@@ -4,7 +4,7 @@ use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 use shared::id::PublicationId;
 use shared::limits::LAYERS_MAX;
-use shared::protocol::{Codec, LayerParameters, LayerSelection, MediaKind, Mid, Rid};
+use shared::protocol::{Codec, Hints, LayerParameters, LayerSelection, MediaKind, Mid, Rid};
 
 use crate::sdp::{Direction, Half, RejectedSection};
 
@@ -70,6 +70,14 @@ pub(super) struct Subscription {
     pub(super) number: u32,
     pub(super) source: PublicationId,
     pub(super) track_name: String,
+    pub(super) wish: Wish,
+}
+
+/// What the client wants of a track that it pulls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Wish {
+    pub(super) selection: LayerSelection,
+    pub(super) hints: Hints,
 }
 
 /// SSRCs of ours.
@@ -85,10 +93,7 @@ pub(super) enum Pending {
     /// [`MediaLine::receive`] becomes a track of this name.
     Publish { track_name: String },
     /// [`MediaLine::subscription`] begins.
-    Subscribe {
-        candidates: Vec<Candidates>,
-        selection: LayerSelection,
-    },
+    Subscribe { candidates: Vec<Candidates> },
 }
 
 /// Which payload types of ours could carry one of the publisher's.

@@ -39,8 +39,8 @@ pub use plan::{LocalSdp, Plan, Renegotiation, TrackResult, TrackSource, TrackSta
 pub use published::{Lookup, PublishedFormat, PublishedTrack, Publishers};
 pub use random::Randomness;
 pub use request::{
-    AddTracks, CloseMode, CloseTracks, Context, CreateSession, Discovery, LocalTransport,
-    SessionDescription, SimulcastRequest, TrackRequest,
+    AddTracks, CloseMode, CloseTracks, Context, CreateSession, Discovery, HintsRequest,
+    LocalTransport, SessionDescription, SimulcastRequest, TrackRequest,
 };
 
 /// `POST sessions/new`: makes a session, and answers the offer if there is one. `plan.tracks` is

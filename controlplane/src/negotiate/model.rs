@@ -317,4 +317,4 @@ pub enum ModelError {
 }
 
 /// Goes up with every change of the layout.
-const MODEL_VERSION: u8 = 1;
+const MODEL_VERSION: u8 = 2;

@@ -5,7 +5,7 @@ use shared::protocol::{Change, MediaKind};
 
 use super::error::ItemError;
 use super::model::SessionModel;
-use super::request::SimulcastRequest;
+use super::request::{HintsRequest, SimulcastRequest};
 
 /// What to do. Nothing of it has happened yet: execute `changes` with the encoded `model`, and only
 /// on success commit the model and send the response.
@@ -56,6 +56,8 @@ pub struct TrackResult {
     pub kind: Option<MediaKind>,
     /// `simulcast`, echoed.
     pub simulcast: Option<SimulcastRequest>,
+    /// `priority` and `maxHeight`, echoed.
+    pub hints: HintsRequest,
     /// `errorCode` and `errorDescription`.
     pub error: Option<ItemError>,
 }

@@ -2,14 +2,14 @@
 //! bidirectional transceiver without any SDP.
 
 use shared::protocol::{
-    Change, CodecMapping, Extension, ExtensionMapping, LayerSelection, Mid, SubscribeParameters,
+    Change, CodecMapping, Extension, ExtensionMapping, Mid, SubscribeParameters,
 };
 
 use super::client_offer::Answering;
 use super::codecs::{candidates, is_for_subscriber, map_onto, missing_codec};
 use super::error::{ErrorCode, ItemError};
 use super::item::Pull;
-use super::line::{MediaLine, Pending, Receive, Subscription};
+use super::line::{MediaLine, Pending, Receive, Subscription, Wish};
 use super::model::SessionModel;
 use super::plan::TrackResult;
 use super::published::{Lookup, PublishedTrack, Publishers};
@@ -103,6 +103,7 @@ pub(super) fn result(pull: &Pull, outcome: Result<Mid, ItemError>) -> TrackResul
         track_name: Some(pull.track_name.clone()),
         kind: None,
         simulcast: pull.simulcast.clone(),
+        hints: pull.hints,
         error,
     }
 }
@@ -123,13 +124,13 @@ pub(super) fn subscriber_extensions(
     extensions
 }
 
-/// Feeds a live subscription from another track, or with another choice of layer.
+/// Feeds a live subscription from another track, or with another wish for the same one.
 pub(super) fn resubscribe(
     model: &mut SessionModel,
     changes: &mut Vec<Change>,
     mid: &str,
     published: &PublishedTrack,
-    selection: LayerSelection,
+    wish: Wish,
 ) -> Result<(), ItemError> {
     let line = model.line(mid).ok_or_else(missing_codec)?;
     let codecs = map_onto(published, line, &model.numbers)?;
@@ -141,11 +142,13 @@ pub(super) fn resubscribe(
     };
     subscription.source = published.id;
     subscription.track_name.clone_from(&published.track_name);
+    subscription.wish = wish;
     changes.push(Change::Resubscribe {
         number: subscription.number,
         source: published.id,
         codecs,
-        selection,
+        selection: wish.selection,
+        hints: wish.hints,
     });
     Ok(())
 }
@@ -195,15 +198,9 @@ fn lay_out(
     line.source = Some(send_source(model, &payload_types, context.randomness));
     line.payload_types = payload_types;
     line.extensions = extensions;
-    line.subscription = Some(Subscription {
-        number: model.new_subscription(),
-        source: published.id,
-        track_name: published.track_name.clone(),
-    });
-    line.pending = Some(Pending::Subscribe {
-        candidates,
-        selection: pull.selection,
-    });
+    let number = model.new_subscription();
+    line.subscription = Some(subscription(number, pull, published));
+    line.pending = Some(Pending::Subscribe { candidates });
     let mid = line.mid;
     if is_new {
         slot::place(model, line);
@@ -300,17 +297,13 @@ fn begin(
         .collect();
     if let Some(line) = model.line_mut(mid.as_str()) {
         line.source = Some(source);
-        line.subscription = Some(Subscription {
-            number,
-            source: published.id,
-            track_name: published.track_name.clone(),
-        });
+        line.subscription = Some(subscription(number, pull, published));
         if narrow {
             line.payload_types.retain(|number| used.contains(number));
             line.extensions = extensions;
         }
     }
-    push_subscribe(model, &mut answering.changes, mid, codecs, pull.selection);
+    push_subscribe(model, &mut answering.changes, mid, codecs);
 }
 
 /// Puts a track into the transceiver that carries the client's own track `track_name`.
@@ -340,20 +333,16 @@ fn put_into(
     }
     let mid = line.mid;
     if line.subscription.is_some() {
-        resubscribe(model, changes, mid.as_str(), published, pull.selection)?;
+        resubscribe(model, changes, mid.as_str(), published, pull.wish())?;
         return Ok(mid);
     }
     check_room(model)?;
     let codecs = map_onto(published, line, &model.numbers)?;
     let number = model.new_subscription();
     if let Some(line) = model.line_mut(mid.as_str()) {
-        line.subscription = Some(Subscription {
-            number,
-            source: published.id,
-            track_name: published.track_name.clone(),
-        });
+        line.subscription = Some(subscription(number, pull, published));
     }
-    push_subscribe(model, changes, mid, codecs, pull.selection);
+    push_subscribe(model, changes, mid, codecs);
     Ok(mid)
 }
 
@@ -363,7 +352,6 @@ pub(super) fn push_subscribe(
     changes: &mut Vec<Change>,
     mid: Mid,
     codecs: Vec<CodecMapping>,
-    selection: LayerSelection,
 ) {
     let Some(line) = model.line(mid.as_str()) else {
         return;
@@ -383,8 +371,18 @@ pub(super) fn push_subscribe(
         rtx_ssrc: source.rtx_ssrc.filter(|_| has_rtx),
         codecs,
         extensions: subscriber_extensions(model, line),
-        selection,
+        selection: subscription.wish.selection,
+        hints: subscription.wish.hints,
     })));
+}
+
+fn subscription(number: u32, pull: &Pull, published: &PublishedTrack) -> Subscription {
+    Subscription {
+        number,
+        source: published.id,
+        track_name: published.track_name.clone(),
+        wish: pull.wish(),
+    }
 }
 
 fn check_room(model: &SessionModel) -> Result<(), ItemError> {

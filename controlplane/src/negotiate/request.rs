@@ -1,12 +1,12 @@
 //! What the API hands to a negotiation, in plain Rust: the JSON bodies without their syntax.
 //!
-//! Words of a fixed vocabulary (`location`, `kind`, the orderings) come as they were sent and are
-//! checked here, so that an error can name the field.
+//! Words of a fixed vocabulary (`location`, `kind`, the orderings) and numbers come as they were sent
+//! and are checked here, so that an error can name the field.
 
 use std::net::SocketAddr;
 
 use shared::id::SessionId;
-use shared::protocol::Fingerprint;
+use shared::protocol::{Fingerprint, Hints};
 
 use super::published::Publishers;
 use super::random::Randomness;
@@ -67,6 +67,29 @@ pub struct TrackRequest {
     pub bidirectional_media_stream: bool,
     /// `simulcast`.
     pub simulcast: Option<SimulcastRequest>,
+    /// `priority`.
+    pub priority: Option<i64>,
+    /// `maxHeight`.
+    pub max_height: Option<i64>,
+}
+
+/// `priority` and `maxHeight` of a track that is pulled, checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HintsRequest {
+    /// `priority`.
+    pub priority: Option<u8>,
+    /// `maxHeight`, in pixels.
+    pub max_height: Option<u16>,
+}
+
+impl HintsRequest {
+    /// What holds from now on: what was asked for, and of `present` what was not.
+    pub(super) fn over(self, present: Hints) -> Hints {
+        Hints {
+            priority: self.priority.unwrap_or(present.priority),
+            max_height: self.max_height.or(present.max_height),
+        }
+    }
 }
 
 /// `simulcast` of a track.

@@ -1,4 +1,4 @@
-//! `tracks/update`: another source or another layer for a track that is pulled already.
+//! `tracks/update`: another source, another layer or other hints for a track that is pulled already.
 
 use shared::id::PublicationId;
 use shared::protocol::{Change, Mid};
@@ -6,12 +6,12 @@ use shared::protocol::{Change, Mid};
 use super::codecs::candidates;
 use super::error::{ErrorCode, ItemError, NegotiationError};
 use super::item::{self, Pull, expect_some, wrong};
-use super::line::{MediaLine, Pending};
+use super::line::{MediaLine, Pending, Wish};
 use super::model::SessionModel;
 use super::plan::Plan;
 use super::published::{PublishedTrack, Publishers};
 use super::pull;
-use super::request::TrackRequest;
+use super::request::{HintsRequest, TrackRequest};
 
 /// See [`super::update_tracks`].
 pub(super) fn tracks(
@@ -54,34 +54,41 @@ fn update_one(
                 && subscription.track_name == pull.track_name
         }
     };
-    let Some(line) = model.media_lines().find(is_meant) else {
+    let line = model.media_lines().find(is_meant);
+    let Some((line, present)) = line.and_then(|line| Some((line, line.subscription.as_ref()?)))
+    else {
         return Err(refusal("mid: the session pulls no track there"));
     };
     let (mid, kind) = (line.mid, line.kind);
-    let source = line
-        .subscription
-        .as_ref()
-        .map(|subscription| subscription.source);
     let published = pull::find(pull, publishers)?;
     if published.kind != kind {
         return Err(refusal(
             "trackName: the track is of another kind than the one it replaces",
         ));
     }
-    if source == Some(published.id) {
-        if published.rids.is_empty() && pull.simulcast.is_some() {
-            return Err(refusal(
-                "The track is not configured for simulcast, no updates applicable.",
-            ));
-        }
-        if pull.simulcast.is_none() {
-            return Ok(mid);
-        }
+    let is_same = present.source == published.id;
+    if is_same && published.rids.is_empty() && pull.simulcast.is_some() {
+        return Err(refusal(
+            "The track is not configured for simulcast, no updates applicable.",
+        ));
     }
+    if is_same && pull.simulcast.is_none() && pull.hints == HintsRequest::default() {
+        return Ok(mid);
+    }
+    // What the call does not name stays. Rids are another track's own, but hints are about how the
+    // client shows whatever comes.
+    let wish = Wish {
+        selection: if is_same && pull.simulcast.is_none() {
+            present.wish.selection
+        } else {
+            pull.selection
+        },
+        hints: pull.hints.over(present.wish.hints),
+    };
     if line.pending.is_some() {
-        replace_pending(model, mid, pull, &published)?;
+        replace_pending(model, mid, &published, wish)?;
     } else {
-        pull::resubscribe(model, changes, mid.as_str(), &published, pull.selection)?;
+        pull::resubscribe(model, changes, mid.as_str(), &published, wish)?;
     }
     Ok(mid)
 }
@@ -90,8 +97,8 @@ fn update_one(
 fn replace_pending(
     model: &mut SessionModel,
     mid: Mid,
-    pull: &Pull,
     published: &PublishedTrack,
+    wish: Wish,
 ) -> Result<(), ItemError> {
     let Some(line) = model.line(mid.as_str()) else {
         return Err(refusal("mid: the session pulls no track there"));
@@ -105,13 +112,11 @@ fn replace_pending(
     }
     let source: PublicationId = published.id;
     if let Some(line) = model.line_mut(mid.as_str()) {
-        line.pending = Some(Pending::Subscribe {
-            candidates,
-            selection: pull.selection,
-        });
+        line.pending = Some(Pending::Subscribe { candidates });
         if let Some(subscription) = &mut line.subscription {
             subscription.source = source;
             subscription.track_name.clone_from(&published.track_name);
+            subscription.wish = wish;
         }
     }
     Ok(())

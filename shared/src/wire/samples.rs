@@ -98,6 +98,10 @@ pub(super) fn subscribe() -> SubscribeParameters {
             priority_ordering: Ordering::Asciibetical,
             rid_not_available: Ordering::None,
         },
+        hints: Hints {
+            priority: 255,
+            max_height: Some(u16::MAX),
+        },
     }
 }
 
@@ -110,6 +114,7 @@ pub(super) fn resubscribe() -> Change {
         },
         codecs: vec![mapping()],
         selection: LayerSelection::default(),
+        hints: Hints::default(),
     }
 }
 

@@ -297,6 +297,7 @@ fn subscriptions_keep_to_their_bounds() {
         source,
         codecs,
         selection,
+        hints: Hints::default(),
     };
     assert_refused(&execute(vec![change]), "codecs");
 }

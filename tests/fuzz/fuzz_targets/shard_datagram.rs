@@ -320,6 +320,7 @@ fn subscribe() -> SubscribeParameters {
         codecs: codecs.collect(),
         extensions: extensions(),
         selection: LayerSelection::default(),
+        hints: Hints::default(),
     }
 }
 

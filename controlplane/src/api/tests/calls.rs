@@ -157,6 +157,65 @@ async fn a_pull_of_what_nobody_publishes_fails_at_once() {
 }
 
 #[tokio::test]
+async fn hints_are_read_and_come_back_in_the_answer() {
+    let harness = Harness::new().await;
+    let publisher = harness.publisher("mic").await;
+    harness.media_flows(&publisher);
+    let subscriber = harness.new_session().await;
+    let track = json!({
+        "location": "remote", "sessionId": publisher, "trackName": "mic",
+        "priority": 5, "maxHeight": 360,
+    });
+    let body = json!({ "tracks": [track] });
+    let path = format!("/sessions/{subscriber}/tracks/new");
+    let pulled = harness.call(Method::POST, &path, &body).await;
+    assert_eq!(pulled.status.as_u16(), 200, "{}", pulled.json);
+    let echoed = &pulled.json["tracks"][0];
+    assert_eq!(
+        (&echoed["priority"], &echoed["maxHeight"]),
+        (&json!(5), &json!(360))
+    );
+    // One alone: of the other nothing is said.
+    let track = json!({
+        "location": "remote", "sessionId": publisher, "trackName": "mic", "mid": "0", "priority": 6,
+    });
+    let path = format!("/sessions/{subscriber}/tracks/update");
+    let updated = harness
+        .call(Method::PUT, &path, &json!({ "tracks": [track] }))
+        .await;
+    assert_eq!(updated.status.as_u16(), 200, "{}", updated.json);
+    let echoed = &updated.json["tracks"][0];
+    assert_eq!(
+        (&echoed["priority"], &echoed["maxHeight"]),
+        (&json!(6), &Value::Null)
+    );
+}
+
+#[tokio::test]
+async fn hints_that_are_no_such_numbers_are_refused() {
+    let harness = Harness::new().await;
+    let subscriber = harness.new_session().await;
+    for (hint, expected) in [
+        (json!({ "priority": 256 }), (406, "invalid_params")),
+        (json!({ "maxHeight": 0 }), (406, "invalid_params")),
+        (json!({ "priority": "high" }), (400, "decoding_error")),
+        (json!({ "maxHeight": 359.5 }), (400, "decoding_error")),
+    ] {
+        let mut track = json!({
+            "location": "remote", "sessionId": "0".repeat(32), "trackName": "mic",
+        });
+        track
+            .as_object_mut()
+            .unwrap()
+            .extend(hint.as_object().unwrap().clone());
+        let path = format!("/sessions/{subscriber}/tracks/new");
+        let body = json!({ "tracks": [track] });
+        let refused = harness.call(Method::POST, &path, &body).await;
+        assert_eq!(refused.error(), expected, "{hint}: {}", refused.json);
+    }
+}
+
+#[tokio::test]
 async fn a_track_of_another_app_is_not_found() {
     let harness = Harness::new().await;
     let publisher = harness.publisher("mic").await;

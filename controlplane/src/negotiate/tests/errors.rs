@@ -139,6 +139,31 @@ fn the_words_of_a_simulcast_wish_are_checked() {
 }
 
 #[test]
+fn the_numbers_of_hints_are_checked() {
+    let mut bed = Bed::new();
+    let model = bed.session(1);
+    let with = |priority, max_height| TrackRequest {
+        priority,
+        max_height,
+        ..remote(1, "x")
+    };
+    for (track, text) in [
+        (with(Some(-1), None), "priority must be 0 to 255"),
+        (with(Some(256), None), "priority must be 0 to 255"),
+        (with(None, Some(0)), "maxHeight must be 1 to 65535"),
+        (with(None, Some(-720)), "maxHeight must be 1 to 65535"),
+        (with(Some(0), Some(65_536)), "maxHeight must be 1 to 65535"),
+    ] {
+        let error = bed.add(&model, &tracks(vec![track.clone()])).unwrap_err();
+        expect(&error, 406, "invalid_params", &format!("tracks[0]: {text}"));
+        assert_eq!(
+            update_tracks(&model, &[track], &bed.published).unwrap_err(),
+            error
+        );
+    }
+}
+
+#[test]
 fn a_push_into_an_offer_needs_a_mid() {
     let mut bed = Bed::new();
     let model = bed.session(1);

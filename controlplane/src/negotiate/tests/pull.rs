@@ -1,6 +1,6 @@
 //! Shape B: tracks by our offer, answered by `renegotiate`.
 
-use shared::protocol::{Codec, Extension, LayerSelection, Ordering, Rid};
+use shared::protocol::{Codec, Extension, Hints, LayerSelection, Ordering, Rid};
 
 use super::checker::Numbers;
 use super::*;
@@ -308,6 +308,38 @@ fn a_wish_for_a_layer_is_passed_on_and_echoed() {
             of(None, Ordering::Asciibetical, Ordering::Asciibetical),
         ]
     );
+}
+
+#[test]
+fn hints_are_passed_on_and_echoed() {
+    let mut bed = Bed::new();
+    bed.publisher(1, FIREFOX, &["1"]);
+    let model = bed.session(2);
+    let pull = |priority, max_height| TrackRequest {
+        priority,
+        max_height,
+        ..remote(1, "1")
+    };
+    let tracks = vec![pull(Some(9), Some(360)), pull(None, None)];
+    let request = AddTracks {
+        tracks,
+        ..AddTracks::default()
+    };
+    let offered = bed.add(&model, &request).unwrap();
+    let echoed = HintsRequest {
+        priority: Some(9),
+        max_height: Some(360),
+    };
+    assert_eq!(offered.tracks[0].hints, echoed);
+    assert_eq!(offered.tracks[1].hints, HintsRequest::default());
+    let answer = answer_to(&sdp(&offered), |_, _| {});
+    let answered = bed.renegotiate(&offered.model, "answer", &answer).unwrap();
+    let hints: Vec<_> = subscribes(&answered).iter().map(|s| s.hints).collect();
+    let expected = Hints {
+        priority: 9,
+        max_height: Some(360),
+    };
+    assert_eq!(hints, [expected, Hints::default()]);
 }
 
 #[test]

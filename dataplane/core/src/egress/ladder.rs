@@ -27,7 +27,7 @@ pub(crate) struct Ladder {
     pub(crate) steps: ArrayVec<Step, LAYERS_PER_LEG_MAX>,
     /// Of each of them.
     pub(crate) rates: ArrayVec<u64, LAYERS_PER_LEG_MAX>,
-    /// The publication has better ones, which the subscriber does not want.
+    /// The publication has better ones, which the subscriber does not want or has no use for.
     pub(crate) asked_for_less: bool,
 }
 
@@ -40,6 +40,8 @@ impl Ladder {
     /// * Without one: all, by their rates. Since these vary, two neighbours of the order in `before`
     ///   change places only if the lower one has a quarter more.
     ///
+    /// A layer that is too high for the subscriber counts as one that the publication does not have.
+    ///
     /// The lowest layer is cut finer, by what `inside` tells of the layers inside of its stream: fewer
     /// frames first, then a smaller picture.
     pub(crate) fn new(
@@ -48,8 +50,9 @@ impl Ladder {
         before: &Self,
         inside: impl Fn(u8) -> ArrayVec<SubLayerRate, INSIDE_MAX>,
     ) -> Option<Self> {
-        let is_preferred =
-            |layer: &&LayerState| layer.rid.is_some() && layer.rid == selection.preferred_rid;
+        let is_preferred = |layer: &&LayerState| {
+            layer.rid.is_some() && layer.rid == selection.preferred_rid && !layer.is_too_high
+        };
         let Some(preferred) = layers.iter().find(is_preferred) else {
             return Some(Self::of(&by_rate(layers, before), layers, inside));
         };
@@ -68,17 +71,18 @@ impl Ladder {
         if is_silent && selection.rid_not_available == Ordering::Asciibetical {
             return Some(Self::of(&by_rid, layers, inside));
         }
-        Some(Self {
-            asked_for_less: wanted.len() < by_rid.len(),
-            ..Self::of(&wanted, layers, inside)
-        })
+        let mut ladder = Self::of(&wanted, layers, inside);
+        ladder.asked_for_less |= wanted.len() < by_rid.len();
+        Some(ladder)
     }
 
-    /// Where a step of another ladder stands in this one, or the whole layer that it is of.
+    /// Where a step of another ladder stands in this one, or the whole layer that it is of. The best
+    /// one, if the subscriber does not want that layer any more.
     pub(crate) fn place(&self, step: Step) -> Option<u8> {
         let same = self.steps.iter().position(|own| *own == step);
         let whole = || self.steps.iter().rposition(|own| own.layer == step.layer);
-        u8::try_from(same.or_else(whole)?).ok()
+        let best = || self.steps.len().checked_sub(1);
+        u8::try_from(same.or_else(whole).or_else(best)?).ok()
     }
 
     fn of(
@@ -86,22 +90,30 @@ impl Ladder {
         layers: &[LayerState],
         inside: impl Fn(u8) -> ArrayVec<SubLayerRate, INSIDE_MAX>,
     ) -> Self {
-        let mut ladder = Self::default();
-        if let Some(lowest) = order.first() {
-            ladder.climb(*lowest, &inside(*lowest));
-        }
-        for index in order {
-            let layer = layers.get(usize::from(*index));
+        let mut ladder = Self {
+            asked_for_less: layers.iter().any(is_cut),
+            ..Self::default()
+        };
+        for (place, index) in order.iter().enumerate() {
+            let Some(layer) = layers.get(usize::from(*index)) else {
+                continue;
+            };
+            let mut inside = inside(*index);
+            let spatial_max = layer.spatial_max.unwrap_or(u8::MAX);
+            inside.retain(|rate| rate.sub_layer.spatial <= spatial_max);
+            if place == 0 {
+                ladder.climb(*index, &inside);
+            }
+            let (sub_layer, rate) = top(layer, &inside);
             // What has just begun has no rate yet.
-            let rate = layer.filter(|layer| layer.receiving);
-            let rate = rate.map_or(0, |layer| layer.bit_rate.max(1));
-            ladder.push(*index, None, rate);
+            let rate = if layer.receiving { rate.max(1) } else { 0 };
+            ladder.push(*index, sub_layer, rate);
         }
         ladder
     }
 
-    /// The steps inside of a stream: each has all that the one before has. The last of them is the
-    /// whole stream, which is no step of its own.
+    /// The steps inside of a stream: each has all that the one before has. The last of them is
+    /// [`top`], which is pushed apart.
     fn climb(&mut self, layer: u8, inside: &[SubLayerRate]) {
         let Some((_, below)) = inside.split_last() else {
             return;
@@ -124,15 +136,35 @@ impl Ladder {
     }
 }
 
+/// Whether there is something in a layer, or all of it, that the subscriber has no use for.
+fn is_cut(layer: &LayerState) -> bool {
+    layer.is_too_high || layer.spatial_max.is_some()
+}
+
+/// All of a layer that the subscriber has use for, of which `inside` is what came lately.
+fn top(layer: &LayerState, inside: &[SubLayerRate]) -> (Option<SubLayer>, u64) {
+    let Some(spatial) = layer.spatial_max else {
+        return (None, layer.bit_rate);
+    };
+    let highest = inside.iter().max_by_key(|rate| rate.sub_layer);
+    let sub_layer = SubLayer {
+        spatial,
+        ..SubLayer::TOP
+    };
+    let bit_rate = highest.map_or(layer.bit_rate, |rate| rate.bit_rate);
+    (Some(sub_layer), bit_rate)
+}
+
 /// Layers inside of one stream.
 const INSIDE_MAX: usize = crate::ingress::sub_layers::rates::SUB_LAYERS_MAX;
 
 /// Steps inside of the lowest layer, so that the whole layers have room.
 const INSIDE_STEPS_MAX: usize = LAYERS_PER_LEG_MAX - LAYERS_MAX;
 
-/// Those with a rid, the last one in the order of the alphabet first.
+/// Those with a rid that are not too high, the last one in the order of the alphabet first.
 fn by_rid(layers: &[LayerState]) -> ArrayVec<u8, LAYERS_MAX> {
-    let with_rid = (0..).zip(layers).filter(|(_, layer)| layer.rid.is_some());
+    let is_one = |layer: &LayerState| layer.rid.is_some() && !layer.is_too_high;
+    let with_rid = (0..).zip(layers).filter(|(_, layer)| is_one(layer));
     let mut order: ArrayVec<_, LAYERS_MAX> = with_rid.take(LAYERS_MAX).collect();
     order.sort_unstable_by_key(|(_, layer)| core::cmp::Reverse(layer.rid));
     order.into_iter().map(|(index, _)| index).collect()
@@ -145,9 +177,13 @@ fn by_rate(layers: &[LayerState], before: &Ladder) -> ArrayVec<u8, LAYERS_MAX> {
             .filter(|layer| layer.receiving)
             .map(|layer| layer.bit_rate)
     };
-    let all = (0..).zip(layers).map(|(index, _)| index).take(LAYERS_MAX);
+    let low_enough = (0..).zip(layers).filter(|(_, layer)| !layer.is_too_high);
+    let all = low_enough.map(|(index, _)| index).take(LAYERS_MAX);
     let whole = before.steps.iter().filter(|step| step.sub_layer.is_none());
-    let mut order: ArrayVec<u8, LAYERS_MAX> = whole.map(|step| step.layer).collect();
+    let whole = whole.map(|step| step.layer);
+    let mut order: ArrayVec<u8, LAYERS_MAX> = whole
+        .filter(|index| all.clone().any(|other| other == *index))
+        .collect();
     if order.len() != all.clone().count() {
         order = all.collect();
         order.sort_by_key(|index| rate(*index));
@@ -275,7 +311,7 @@ mod tests {
         let state = LayerState {
             rid: None,
             receiving: true,
-            bit_rate: 0,
+            ..LayerState::default()
         };
         let any = LayerSelection::default();
         let ladder = Ladder::new(&any, &[state], &Ladder::default(), nothing).unwrap();
@@ -322,6 +358,57 @@ mod tests {
         assert_eq!(ladder.steps.first().unwrap().layer, 1);
         assert_eq!(whole(&ladder), [1, 0]);
         assert_eq!(ladder.rates.to_vec(), [50, 80, 100, 300, 900, 2_000]);
+    }
+
+    #[test]
+    fn layers_that_are_too_high_are_as_if_they_were_not_there() {
+        let mut of = layers([("a", 900), ("b", 300), ("c", 100)]);
+        of[0].is_too_high = true;
+        let kept = LayerSelection {
+            priority_ordering: Ordering::None,
+            ..preferring("a")
+        };
+        for selection in [LayerSelection::default(), preferring("a"), kept] {
+            let ladder = Ladder::new(&selection, &of, &Ladder::default(), nothing).unwrap();
+            assert_eq!(whole(&ladder), [2, 1], "{selection:?}");
+            assert!(ladder.asked_for_less);
+        }
+        let ladder = Ladder::new(&preferring("c"), &of, &Ladder::default(), nothing).unwrap();
+        assert_eq!(whole(&ladder), [2]);
+    }
+
+    #[test]
+    fn layers_keep_their_order_when_one_turns_out_to_be_too_high() {
+        let any = LayerSelection::default();
+        let mut of = layers([("a", 900), ("b", 300), ("c", 100)]);
+        let before = Ladder::new(&any, &of, &Ladder::default(), nothing).unwrap();
+        of[0].is_too_high = true;
+        of[2].bit_rate = 320;
+        let after = Ladder::new(&any, &of, &before, nothing).unwrap();
+        assert_eq!(whole(&after), [2, 1]);
+        // Who had it has the best that is left.
+        assert_eq!(after.place(before.steps[2]), Some(1));
+    }
+
+    #[test]
+    fn a_stream_of_layers_is_climbed_up_to_the_highest_of_use() {
+        let any = LayerSelection::default();
+        let mut one = layers([("a", 900)]);
+        for (spatial_max, steps, rates) in [
+            (
+                1,
+                vec![(0, 0), (0, 1), (0, 2), (1, 7)],
+                vec![50, 80, 100, 300],
+            ),
+            (0, vec![(0, 0), (0, 1), (0, 7)], vec![50, 80, 100]),
+        ] {
+            one[0].spatial_max = Some(spatial_max);
+            let ladder = Ladder::new(&any, &one, &Ladder::default(), three_by_three).unwrap();
+            let steps: Vec<_> = steps.into_iter().map(Some).collect();
+            assert_eq!(inside(&ladder), steps);
+            assert_eq!(ladder.rates.to_vec(), rates);
+            assert!(ladder.asked_for_less);
+        }
     }
 
     #[test]

@@ -3,18 +3,19 @@
 use arrayvec::ArrayVec;
 use shared::counters::DropReason;
 use shared::id::PublicationId;
-use shared::limits::{CODECS_MAX, LAYERS_MAX};
-use shared::protocol::{CodecMapping, Extension, LayerSelection, MediaKind, SubscribeParameters};
+use shared::limits::CODECS_MAX;
+use shared::protocol::{
+    CodecMapping, Extension, Hints, LayerSelection, MediaKind, SubscribeParameters,
+};
 
-use super::ladder::Ladder;
 use super::layer_filter::{Decision, LayerFilter, Verdict};
 use super::report::LegReports;
 use super::rewriter::{Rewriter, Rewritten, Source};
 use super::rtx::Repeater;
-use super::selector::{LayerState, Selector};
+use super::selector::Selector;
 use super::statistics::LegStatistics;
+use crate::ingress::CachedPacket;
 use crate::ingress::sub_layers::SubLayer;
-use crate::ingress::{CachedPacket, Publication};
 use crate::rtp::payload::{vp8, vp9};
 use crate::time::Timestamp;
 
@@ -27,7 +28,7 @@ pub(crate) struct Leg {
     /// The forwarded layer has become another stream, whose key frame is to come.
     pub(super) awaits_keyframe: bool,
     /// The source to start with, whose key frame has come and waits for its turn to leave.
-    coming: Option<Source>,
+    pub(super) coming: Option<Source>,
     pub(super) clock_rate: u32,
     pub(super) rewriter: Rewriter,
     pub(super) reports: LegReports,
@@ -38,13 +39,14 @@ pub(crate) struct Leg {
     pub(super) mapping: Option<CodecMapping>,
     last_forwarded_at: Option<Timestamp>,
     /// Made when the leg is to get less of a stream for the first time.
-    filter: Option<Box<LayerFilter>>,
+    pub(super) filter: Option<Box<LayerFilter>>,
     // What only some do. It lies elsewhere, so that many legs' decisions fit the caches.
     pub(super) codecs: Box<ArrayVec<CodecMapping, CODECS_MAX>>,
     pub(super) repeater: Repeater,
     pub(crate) statistics: Box<LegStatistics>,
     pub(super) selector: Selector,
-    allowance: Allowance,
+    pub(super) hints: Hints,
+    pub(super) allowance: Allowance,
     kind: MediaKind,
     source: PublicationId,
 }
@@ -135,6 +137,7 @@ impl Leg {
             ),
             statistics: Box::default(),
             selector: Selector::new(parameters.selection),
+            hints: parameters.hints,
             allowance: Allowance::default(),
             kind: parameters.kind,
             source: parameters.source,
@@ -190,64 +193,10 @@ impl Leg {
         waits.then_some(target)
     }
 
-    /// Of the layers inside of the forwarded stream, the leg is to get these at most, of whatever
-    /// stream; none to get all. It goes there when the stream allows, and [`Self::wants_keyframe`]
-    /// if that takes a key frame: going up to a higher resolution always does, and going down too
-    /// where lower layers are not part of higher ones.
-    pub(crate) fn set_sub_layer(&mut self, wanted: Option<SubLayer>) {
-        let wanted = wanted.unwrap_or(SubLayer::TOP);
-        match &mut self.filter {
-            Some(filter) => filter.set_wanted(wanted),
-            None if wanted == SubLayer::TOP => {}
-            None => {
-                let picture = self.rewriter.newest_timestamp();
-                self.filter = Some(Box::new(LayerFilter::new(wanted, picture)));
-            }
-        }
-    }
-
-    /// What of the layers inside of the stream is forwarded now, at most; none if all are.
-    pub(crate) fn sub_layer(&self) -> Option<SubLayer> {
-        let current = self.filter.as_ref()?.current();
-        (current != SubLayer::TOP).then_some(current)
-    }
-
     /// The layer of which the subscriber needs a key frame when it asks for one (PLI, FIR): what it
     /// is to get, else what it gets.
     pub(crate) fn keyframe_layer(&self) -> Option<u8> {
         self.target.or_else(|| self.layer())
-    }
-
-    /// Chooses the layer anew, by how they are received now. To be called when the leg is fed, when
-    /// a layer begins or ceases to be received, and now and then (bit rates change).
-    pub(crate) fn select(&mut self, now: Timestamp, publication: &Publication) {
-        self.target = match self.allowance {
-            Allowance::Unlimited => {
-                self.selector.select(now, &states(now, publication));
-                self.selector.target()
-            }
-            Allowance::Layer(layer) => Some(layer),
-            Allowance::Nothing => None,
-        };
-        self.coming = self
-            .coming
-            .filter(|coming| Some(coming.layer) == self.target);
-    }
-
-    /// What the leg may be given of `publication`; `before` is what this said last. None if it
-    /// keeps to one layer: see [`Ladder::new`].
-    pub(crate) fn ladder(
-        &self,
-        now: Timestamp,
-        publication: &Publication,
-        before: &Ladder,
-    ) -> Option<Ladder> {
-        let inside = |layer| {
-            let layer = publication.layer(layer);
-            layer.map(|layer| layer.sub_layers(now)).unwrap_or_default()
-        };
-        let states = states(now, publication);
-        Ladder::new(self.selector.selection(), &states, before, inside)
     }
 
     /// What there is room for from now on; [`Self::select`] comes next. Without any, nothing leaves
@@ -305,6 +254,18 @@ impl Leg {
             layer,
             stream: packet.stream,
         });
+    }
+
+    /// Whether [`Self::resubscribe`] with these would change anything.
+    pub(crate) fn is_fed_as(
+        &self,
+        source: PublicationId,
+        codecs: &[CodecMapping],
+        selection: &LayerSelection,
+    ) -> bool {
+        self.source == source
+            && self.codecs.as_slice() == codecs
+            && self.selector.selection() == selection
     }
 
     /// Feeds the leg from `source` from now on, or from another of its layers; [`Self::select`]
@@ -443,16 +404,6 @@ impl Leg {
             .iter()
             .find(|codec| codec.source_payload_type == source_payload_type)
     }
-}
-
-/// How the layers of a publication are received now.
-fn states(now: Timestamp, publication: &Publication) -> ArrayVec<LayerState, LAYERS_MAX> {
-    let state = |layer: &crate::ingress::layer::Layer| LayerState {
-        rid: layer.rid(),
-        receiving: layer.receiving(now),
-        bit_rate: layer.bit_rate(now),
-    };
-    publication.layers().iter().map(state).collect()
 }
 
 /// A packet of a source that goes on.

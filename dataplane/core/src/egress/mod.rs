@@ -1,7 +1,9 @@
 //! A subscribed leg: what one subscriber gets of one publication. A leg owns numbers, not bytes;
 //! the bytes stand once in the cache of their layer ([`crate::ingress::cache`]).
 
+mod choice;
 pub(crate) mod frame_numbers;
+mod height_limit;
 pub(crate) mod ladder;
 pub(crate) mod layer_filter;
 pub(crate) mod leg;

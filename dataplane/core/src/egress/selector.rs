@@ -5,10 +5,11 @@ use core::time::Duration;
 
 use shared::protocol::{LayerSelection, Ordering, Rid};
 
+use crate::ingress::sub_layers::heights::PictureHeights;
 use crate::time::Timestamp;
 
 /// What a layer is judged by.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LayerState {
     /// Of the encoding, in simulcast.
     pub(crate) rid: Option<Rid>,
@@ -16,6 +17,19 @@ pub(crate) struct LayerState {
     pub(crate) receiving: bool,
     /// Bits a second, lately.
     pub(crate) bit_rate: u64,
+    /// As far as they are known.
+    pub(crate) heights: PictureHeights,
+    /// The subscriber has no use for it: see [`crate::egress::height_limit`].
+    pub(crate) is_too_high: bool,
+    /// Nor for what is inside of it above this spatial layer, if one is given.
+    pub(crate) spatial_max: Option<u8>,
+}
+
+impl LayerState {
+    /// It is received, and of use.
+    fn is_usable(&self) -> bool {
+        self.receiving && !self.is_too_high
+    }
 }
 
 /// Chooses a layer by the rules of the API's `simulcast` object.
@@ -27,6 +41,7 @@ pub(crate) struct LayerState {
 /// * Without one, or if the publication has no such rid: the best layer that is received, which is
 ///   the one with the highest bit rate. Since rates vary, another one must be ahead by a quarter,
 ///   and the choice is kept for [`CHOICE_KEPT`], as long as its layer is received.
+/// * A layer that is too high for the subscriber counts as one that the publication does not have.
 ///
 /// What of this the path has room for is not asked here: [`crate::egress::ladder`].
 #[derive(Debug)]
@@ -78,7 +93,7 @@ impl Selector {
         let preferred = self.selection.preferred_rid.and_then(|rid| {
             let mut layers = (0..).zip(layers);
             layers
-                .find(|(_, layer)| layer.rid == Some(rid))
+                .find(|(_, layer)| layer.rid == Some(rid) && !layer.is_too_high)
                 .map(|(index, layer)| (index, *layer))
         });
         let choice = match preferred {
@@ -96,7 +111,7 @@ impl Selector {
         if preferred.receiving || !follows {
             return index;
         }
-        let is_there = |layer: &LayerState| layer.receiving && layer.rid.is_some();
+        let is_there = |layer: &LayerState| layer.is_usable() && layer.rid.is_some();
         let others = (0..).zip(layers).filter(|(_, layer)| is_there(layer));
         let behind = others
             .clone()
@@ -108,7 +123,7 @@ impl Selector {
     }
 
     fn by_rate(&self, now: Timestamp, layers: &[LayerState]) -> Option<u8> {
-        let received = (0..).zip(layers).filter(|(_, layer)| layer.receiving);
+        let received = (0..).zip(layers).filter(|(_, layer)| layer.is_usable());
         // Of equally large ones the first, so that the choice does not move to and fro.
         let best = received.max_by_key(|(index, layer)| (layer.bit_rate, Reverse(*index)));
         let Some((best, best_state)) = best else {
@@ -121,7 +136,7 @@ impl Selector {
         let keeps = present.is_some_and(|present| {
             let settled = now.since(self.chosen_at) < CHOICE_KEPT
                 || best_state.bit_rate < present.bit_rate.saturating_mul(5) / 4;
-            present.receiving && settled
+            present.is_usable() && settled
         });
         if keeps { self.target } else { Some(best) }
     }
@@ -141,6 +156,7 @@ pub(crate) mod tests {
             rid: Some(rid(text)),
             receiving: bit_rate > 0,
             bit_rate,
+            ..LayerState::default()
         })
     }
 
@@ -223,6 +239,28 @@ pub(crate) mod tests {
         );
         assert_eq!(choice(selection, [("a", 0), ("b", 0)]), Some(0));
         assert_eq!(choice(selection, []), None);
+    }
+
+    #[test]
+    fn a_layer_that_is_too_high_is_passed_over() {
+        let mut of = layers([("f", 900), ("h", 300), ("q", 100)]);
+        of[0].is_too_high = true;
+        for selection in [LayerSelection::default(), preferring("f", Ordering::None)] {
+            let mut selector = Selector::new(selection);
+            selector.select(ms(10_000), &of);
+            assert_eq!(selector.target(), Some(1));
+        }
+        // Nor does it stand in.
+        of[1].receiving = false;
+        let mut selector = Selector::new(preferring("h", Ordering::Asciibetical));
+        selector.select(ms(10_000), &of);
+        assert_eq!(selector.target(), Some(2));
+        // And it is not kept.
+        let mut selector = Selector::new(LayerSelection::default());
+        selector.select(ms(10_000), &layers([("f", 900), ("h", 300), ("q", 100)]));
+        assert_eq!(selector.target(), Some(0));
+        selector.select(ms(10_001), &of);
+        assert_eq!(selector.target(), Some(2));
     }
 
     #[test]

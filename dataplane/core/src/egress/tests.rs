@@ -12,7 +12,8 @@ use rtp::packet::Packet as Parsed;
 use shared::counters::DropReason;
 use shared::id::PublicationId;
 use shared::protocol::{
-    Codec, CodecMapping, Extension, ExtensionMapping, LayerSelection, Ordering, SubscribeParameters,
+    Codec, CodecMapping, Extension, ExtensionMapping, Hints, LayerSelection, Ordering,
+    SubscribeParameters,
 };
 use webrtc_util::marshal::Unmarshal;
 
@@ -122,6 +123,7 @@ fn subscription(codec: Codec, selection: LayerSelection) -> SubscribeParameters 
             },
         ],
         selection,
+        hints: Hints::default(),
     }
 }
 

@@ -128,17 +128,25 @@ impl Shard {
                 source,
                 codecs,
                 selection,
+                hints,
             } => {
-                let leg = self
-                    .sessions
-                    .get(key)
-                    .and_then(|session| session.leg(*number));
+                let session = self.sessions.get(key);
+                let leg = session.and_then(|session| session.leg(*number));
                 let Some(leg) = leg else { return };
-                if let Some(entry) = self.tracks.leg_mut(leg) {
-                    entry.leg.resubscribe(*source, codecs, *selection);
-                }
+                let entry = self.tracks.leg_mut(leg);
+                let goes_on = entry.is_some_and(|entry| {
+                    let goes_on = entry.leg.is_fed_as(*source, codecs, selection);
+                    if !goes_on {
+                        entry.leg.resubscribe(*source, codecs, *selection);
+                    }
+                    entry.leg.set_hints(*hints);
+                    goes_on
+                });
                 self.tracks.feed(leg, *source, out);
-                self.add_to_congestion(now, key, leg);
+                // Other hints alone must not disturb what waits for its turn.
+                if !goes_on {
+                    self.add_to_congestion(now, key, leg);
+                }
                 self.start_leg(now, leg, out);
             }
         }

@@ -352,7 +352,7 @@ fn wish(now: Timestamp, tracks: &Tracks, state: &mut LegState) -> Wish {
     };
     let wish = Wish {
         kind: LegKind::Camera,
-        priority: 0,
+        priority: entry.leg.hints().priority,
         layers: ladder.rates.iter().copied().collect(),
         asked_for_less: ladder.asked_for_less,
         paused: false,

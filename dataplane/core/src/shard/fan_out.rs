@@ -37,6 +37,8 @@ pub(super) struct Pending {
     pub(super) sequence_number: u64,
     /// [`Accepted::newest`].
     pub(super) newest: bool,
+    /// [`Accepted::resized`].
+    resized: bool,
 }
 
 impl Default for Turn {
@@ -57,6 +59,7 @@ impl Turn {
             layer,
             sequence_number: accepted.sequence_number,
             newest: accepted.newest,
+            resized: accepted.resized,
         });
     }
 
@@ -78,8 +81,12 @@ impl Shard {
         for packets in pending.chunk_by(|a, b| a.publication == b.publication) {
             if let Some(publication) = packets.first().map(|packet| packet.publication) {
                 self.relay_out(publication, packets, out);
-                // All before any leaves: what is padded must not have left.
+                // All before any leaves: what is padded must not have left, and nobody may begin with
+                // a key frame that turns out to be too high.
                 self.pad(publication, packets);
+                if packets.iter().any(|packet| packet.resized) {
+                    self.choose_by_height(now, publication, out);
+                }
                 let mut rest = packets;
                 while !rest.is_empty() {
                     let (batch, later) = rest.split_at(rest.len().min(BATCH_MAX));

@@ -27,6 +27,26 @@ impl Shard {
         }
     }
 
+    /// The pictures of a publication have become higher or lower: those who want them no higher than
+    /// they have use for choose anew.
+    pub(super) fn choose_by_height(
+        &mut self,
+        now: Timestamp,
+        key: PublicationKey,
+        out: &mut impl Outbox,
+    ) {
+        let mut position = 0;
+        while let Some(leg) = self.tracks.leg_at(key, position) {
+            position += 1;
+            let entry = self.tracks.leg(leg);
+            if let Some(entry) = entry.filter(|entry| entry.leg.hints().max_height.is_some()) {
+                self.current = Some(entry.session);
+                self.start_leg(now, leg, out);
+            }
+        }
+        self.current = None;
+    }
+
     /// Someone needs a key frame of a layer. It is asked for at once unless it was just now.
     pub(super) fn need_keyframe(
         &mut self,

@@ -109,6 +109,11 @@ impl Tracks {
         self.legs.get_mut(key)
     }
 
+    /// The leg of a track in this place; none behind the last one.
+    pub(crate) fn leg_at(&self, key: PublicationKey, position: usize) -> Option<LegKey> {
+        self.tracks.get(key)?.legs.get(position).copied()
+    }
+
     /// A track to walk, with all legs beside it.
     pub(crate) fn fan_out_mut(
         &mut self,

@@ -149,7 +149,8 @@ fn must_shrink(now: Timestamp, hard: u64, shares: &mut [Share]) -> bool {
     video > hard && (longest >= OVERSHOOT_FOR || video / (100 + OVERSHOOT_PERCENT) * 100 > hard)
 }
 
-/// Legs that come in are served at once: others go down for them if the order says so.
+/// Legs that come in, or come up in the order of service, are served at once: others go down for them
+/// if the order says so.
 fn admit_new(now: Timestamp, roomy: u64, order: &Order, shares: &mut [Share]) {
     if !shares.iter().any(|share| share.is_new && share.is_video()) {
         return;

@@ -10,7 +10,8 @@ use crate::time::Timestamp;
 pub struct Share {
     pub(super) wish: Wish,
     pub(super) grant: Grant,
-    /// It has not taken part in an allocation yet, or had no layers to get.
+    /// It has not taken part in an allocation yet, or not with its present priority, or had no layers
+    /// to get.
     pub(super) is_new: bool,
     /// Since when a better layer fits with room.
     pub(super) fits_since: Option<Timestamp>,
@@ -61,6 +62,12 @@ impl Share {
         // Who asks for more waits for nothing.
         if wish.layers.len() > self.wish.layers.len() || (self.wish.paused && !wish.paused) {
             self.is_new |= self.grant.layer.is_none();
+            self.fits_since = None;
+            self.held_until = Timestamp::default();
+        }
+        // Another order of service holds at once, also for those who have something already.
+        if (wish.kind, wish.priority) != (self.wish.kind, self.wish.priority) {
+            self.is_new = true;
             self.fits_since = None;
             self.held_until = Timestamp::default();
         }

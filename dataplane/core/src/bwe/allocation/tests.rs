@@ -107,6 +107,19 @@ fn a_screen_climbs_before_cameras_and_priority_before_none() {
 }
 
 #[test]
+fn a_higher_priority_is_served_at_once() {
+    let mut shares = [camera(&[300_000, 900_000]), camera(&[300_000, 900_000])];
+    assert_eq!(run(&mut shares, 0, 5000, 1_500_000), [Some(1), Some(0)]);
+    shares[1].set_wish(wish(LegKind::Camera, 1, &[300_000, 900_000]));
+    assert_eq!(run(&mut shares, 5000, 5100, 1_500_000), [Some(0), Some(1)]);
+    // It does not flap.
+    assert_eq!(
+        run(&mut shares, 5100, 60_000, 1_500_000),
+        [Some(0), Some(1)]
+    );
+}
+
+#[test]
 fn one_that_does_not_fit_leaves_room_for_one_that_does() {
     let legs = vec![screen(&[900_000]), camera(&SIMULCAST)];
     assert_eq!(at_once(400_000, legs), [None, Some(0)]);

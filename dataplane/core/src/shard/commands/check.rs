@@ -96,6 +96,7 @@ impl<'a> Draft<'a> {
                 source,
                 codecs,
                 selection: _,
+                hints: _,
             } => {
                 if !self.subscriptions.contains(number) {
                     return Err(CommandError::UnknownSubscription);

@@ -100,7 +100,12 @@ fn explain(now: Timestamp, entry: &LegEntry, track: Option<&Track>) -> LayerReas
     let layers = track.publication.layers().iter();
     let layers: ArrayVec<LayerView, LAYERS_MAX> =
         layers.map(|layer| LayerView::new(now, layer)).collect();
-    reason(asked(entry, track), entry.leg.target(), &layers)
+    match reason(asked(entry, track), entry.leg.target(), &layers) {
+        LayerReason::Best if entry.leg.is_limited_by_height(now, &track.publication) => {
+            LayerReason::Asked
+        }
+        reason => reason,
+    }
 }
 
 /// The layer that a subscriber prefers, if the track has it.
