@@ -37,6 +37,8 @@ pub struct TrackSpec {
     pub rids: Vec<&'static str>,
     /// In pixels, what the key frames of each encoding say; nothing where there is none.
     pub heights: Vec<u16>,
+    /// What the pictures show.
+    pub scene: Scene,
     /// How lost packets are sent again.
     pub repair: Repair,
     /// Whether the description names the SSRCs.
@@ -60,6 +62,15 @@ pub struct TrackSpec {
     pub first_sequence_number: Option<u16>,
     /// Probability that a packet of padding only follows a frame (a probe).
     pub probes: f64,
+}
+
+/// What pictures show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scene {
+    /// Of which nothing is said.
+    Camera,
+    /// As the last packet of each key frame says.
+    Screen,
 }
 
 /// How lost packets are sent again.
@@ -97,6 +108,7 @@ impl TrackSpec {
             kind: MediaKind::Audio,
             rids: Vec::new(),
             heights: Vec::new(),
+            scene: Scene::Camera,
             repair: Repair::Plain,
             announcement: Announcement::Ssrc,
             picture_ids: PictureIdWidth::Fifteen,
@@ -449,6 +461,10 @@ impl PublishedTrack {
             MediaKind::Video => (ids::ORIENTATION, Bytes::from(vec![published.extension & 3])),
         };
         set_extensions(&mut packet.header, [own]);
+        if self.spec.scene == Scene::Screen && published.is_key && published.marker {
+            let screen = (ids::CONTENT_TYPE, Bytes::from_static(&[1]));
+            set_extensions(&mut packet.header, [screen]);
+        }
         let sealed = srtp.protect_rtp(&packet);
         let state = &mut self.layers[layer];
         state.packets += 1;
@@ -765,6 +781,7 @@ pub mod ids {
     pub const TRANSPORT: u8 = 4;
     pub const AUDIO_LEVEL: u8 = 5;
     pub const ORIENTATION: u8 = 6;
+    pub const CONTENT_TYPE: u8 = 7;
 }
 
 /// How many times as large as another a key frame is, where encodings have rates.

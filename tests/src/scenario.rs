@@ -10,7 +10,7 @@ use crate::content::PictureIdWidth;
 use crate::network::{Burst, Direction, LinkModel, LinkState};
 use crate::peer::{ClientOptions, Feedback};
 use crate::pool::PROFILES;
-use crate::publisher::{Announcement, Flow, KeyframeRequests, Repair, TrackSpec};
+use crate::publisher::{Announcement, Flow, KeyframeRequests, Repair, Scene, TrackSpec};
 use crate::rng::Rng;
 use crate::subscriber::SubscriptionSpec;
 use crate::world::{World, WorldOptions};
@@ -128,6 +128,7 @@ impl Scenario {
             first_sequence_number: rng.pick(&[None, near_the_wrap]),
             probes: rng.pick(&[0.0, 0.0, 0.05]),
             heights: rng.pick(&[&[][..], &[720, 360, 180]]).to_vec(),
+            scene: rng.pick(&[Scene::Camera, Scene::Camera, Scene::Screen]),
             ..spec
         }
     }

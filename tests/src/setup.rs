@@ -352,6 +352,7 @@ pub fn publish_parameters(track: &PublishedTrack) -> PublishParameters {
             ),
             (publisher::ids::AUDIO_LEVEL, Extension::AudioLevel),
             (publisher::ids::ORIENTATION, Extension::VideoOrientation),
+            (publisher::ids::CONTENT_TYPE, Extension::VideoContentType),
         ]),
         layers: layers.collect(),
     }

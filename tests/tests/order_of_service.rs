@@ -11,7 +11,7 @@ use shared::protocol::{Hints, LayerReason};
 use tests::World;
 use tests::network::{Bottleneck, Direction, LinkModel, QueueLimit};
 use tests::peer::{ClientOptions, Feedback};
-use tests::publisher::TrackSpec;
+use tests::publisher::{Scene, TrackSpec};
 use tests::subscriber::SubscriptionSpec;
 use tests::world::WorldOptions;
 
@@ -128,6 +128,24 @@ fn a_priority_that_changes_changes_who_gets_the_better_picture() {
     call.world.set_hints(subscriber, 1, hints(2, None));
     let most = call.after(20);
     assert!(most[0] > 0 && most[1] == 0, "{most:?}");
+}
+
+#[test]
+fn a_screen_climbs_before_a_camera() {
+    let screen = TrackSpec {
+        scene: Scene::Screen,
+        ..video()
+    };
+    for (seed, specs, better) in [(5, [video(), screen.clone()], 1), (6, [screen, video()], 0)] {
+        let mut call = Call::new(seed, specs, NARROW);
+        // A priority counts among equals only.
+        let mut wanted = [hints(9, None); 2];
+        wanted[better] = hints(0, None);
+        call.subscribe(wanted);
+        let most = call.after(40);
+        assert_eq!(most[better], 0, "{most:?}");
+        assert!(most[1 - better] > 0, "{most:?}");
+    }
 }
 
 #[test]

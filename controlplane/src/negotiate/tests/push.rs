@@ -78,6 +78,18 @@ fn a_publication_has_the_numbers_of_the_offer() {
 }
 
 #[test]
+fn a_publisher_may_say_that_it_shows_a_screen_under_the_id_of_its_own_offer() {
+    let mut bed = Bed::new();
+    let model = bed.session(1);
+    let plan = bed.push(&model, CHROME_VIDEO_FIRST, &[("0", "a")]);
+    let mut extensions = publishes(&plan)[0].extensions.iter();
+    let content_type = extensions.find(|known| known.extension == Extension::VideoContentType);
+    assert_eq!(content_type.map(|known| known.id), Some(6));
+    let line = "a=extmap:6 http://www.webrtc.org/experiments/rtp-hdrext/video-content-type";
+    assert!(has(&sdp(&plan), "0", line));
+}
+
+#[test]
 fn an_answer_offers_only_the_feedback_that_we_act_on() {
     let mut bed = Bed::new();
     let model = bed.session(1);

@@ -8,6 +8,7 @@ use shared::protocol::{MediaKind, Rid};
 
 use super::Accepted;
 use super::cache::{CachedPacket, PacketCache, PacketInfo};
+use super::content_type::{ContentTracker, ContentType};
 use super::keyframe::{KeyframeMethod, KeyframeRequester};
 use super::nack::{Gap, MissingPackets};
 use super::report::{ClockMapping, Reception, duration_of};
@@ -74,6 +75,8 @@ pub(crate) struct Layer {
     lowest: u64,
     /// Of the present stream.
     tracker: LayerTracker,
+    /// Of the present stream.
+    content: ContentTracker,
     missing: MissingPackets,
     reception: Reception,
     /// Requests for key frames of this layer.
@@ -108,6 +111,7 @@ impl Layer {
             highest: None,
             lowest: 0,
             tracker: LayerTracker::default(),
+            content: ContentTracker::default(),
             missing: MissingPackets::default(),
             reception: Reception::default(),
             keyframes: KeyframeRequester::new(config.keyframe_method),
@@ -239,6 +243,11 @@ impl Layer {
         rates.map(|rates| rates.rates(now)).unwrap_or_default()
     }
 
+    /// What its pictures show.
+    pub(crate) fn content_type(&self) -> ContentType {
+        self.content.content_type()
+    }
+
     /// How high its pictures are since the last key frame, as far as that said so.
     pub(crate) fn heights(&self) -> PictureHeights {
         self.tracker.heights()
@@ -351,6 +360,7 @@ impl Layer {
         {
             self.stream = self.stream.wrapping_add(1);
             self.tracker = LayerTracker::default();
+            self.content = ContentTracker::default();
             self.sub_layer_rates = None;
         }
         info.stream = self.stream;
@@ -359,6 +369,9 @@ impl Layer {
         let is_newest = self.highest < Some(sequence_number);
         self.tracker
             .complete(sequence_number, is_newest, &mut info, packet);
+        if self.kind == MediaKind::Video {
+            self.content.follow(sequence_number, &info, packet);
+        }
         if let Some(position) = &info.position {
             let now = info.received_at;
             let rates = self

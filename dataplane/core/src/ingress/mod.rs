@@ -4,6 +4,7 @@
 //! mirror of it lives there: made by [`Publication::mirror`], fed by [`Publication::insert`].
 
 pub(crate) mod cache;
+pub(crate) mod content_type;
 pub(crate) mod keyframe;
 pub(crate) mod layer;
 pub(crate) mod nack;
@@ -21,6 +22,7 @@ use shared::protocol::{MediaKind, PublishParameters, PublishedCodec};
 
 pub(crate) use self::cache::CachedPacket;
 use self::cache::PacketInfo;
+use self::content_type::ContentType;
 use self::keyframe::KeyframeMethod;
 use self::layer::{Layer, LayerConfig, Origin, Repair};
 use crate::relay::{Formats, Layers, RelayMessage};
@@ -183,6 +185,16 @@ impl Publication {
     /// Whether a packet of any layer came lately.
     pub(crate) fn receiving(&self, now: Timestamp) -> bool {
         self.layers.iter().any(|layer| layer.receiving(now))
+    }
+
+    /// What its pictures show, by the layers that are received.
+    pub(crate) fn content_type(&self, now: Timestamp) -> ContentType {
+        let mut received = self.layers.iter().filter(|layer| layer.receiving(now));
+        if received.any(|layer| layer.content_type() == ContentType::Screen) {
+            ContentType::Screen
+        } else {
+            ContentType::Camera
+        }
     }
 
     /// Takes an opened packet of `layer`: extends its number, drops what came before, counts, and

@@ -13,6 +13,7 @@ use super::tracks::{LegKey, Tracks, Wish as KeyframeWish};
 use crate::bwe::allocation::{LegKind, Reason, Share, Wish};
 use crate::bwe::{ProbePacket, Released};
 use crate::egress::{Allowance, Granted, Ladder, Step};
+use crate::ingress::content_type::ContentType;
 use crate::outbox::Outbox;
 use crate::rtcp::TransportFeedback;
 use crate::session::congestion::{Congestion, LegState, Waiting};
@@ -351,7 +352,10 @@ fn wish(now: Timestamp, tracks: &Tracks, state: &mut LegState) -> Wish {
         };
     };
     let wish = Wish {
-        kind: LegKind::Camera,
+        kind: match publication.content_type(now) {
+            ContentType::Screen => LegKind::Screen,
+            ContentType::Camera => LegKind::Camera,
+        },
         priority: entry.leg.hints().priority,
         layers: ladder.rates.iter().copied().collect(),
         asked_for_less: ladder.asked_for_less,

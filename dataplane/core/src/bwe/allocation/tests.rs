@@ -120,6 +120,14 @@ fn a_higher_priority_is_served_at_once() {
 }
 
 #[test]
+fn a_camera_that_becomes_a_screen_is_served_at_once() {
+    let mut shares = [camera(&[300_000, 900_000]), camera(&[300_000, 900_000])];
+    run(&mut shares, 0, 5000, 1_500_000);
+    shares[1].set_wish(wish(LegKind::Screen, 0, &[300_000, 900_000]));
+    assert_eq!(run(&mut shares, 5000, 5100, 1_500_000), [Some(0), Some(1)]);
+}
+
+#[test]
 fn one_that_does_not_fit_leaves_room_for_one_that_does() {
     let legs = vec![screen(&[900_000]), camera(&SIMULCAST)];
     assert_eq!(at_once(400_000, legs), [None, Some(0)]);
