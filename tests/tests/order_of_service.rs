@@ -102,7 +102,7 @@ fn counts(world: &World, client: usize, subscription: usize) -> [usize; 3] {
 }
 
 /// A link that carries the best of one of two such videos, but not of both.
-const NARROW: u64 = 2_600_000;
+const NARROW: u64 = 3_000_000;
 
 /// One that carries everything.
 const WIDE: u64 = 20_000_000;

@@ -370,14 +370,15 @@ impl Rewriter {
         let captured = newest
             .captured_at
             .zip(info.captured_at)
-            .and_then(|(before, now)| {
+            .map(|(before, now)| {
                 let ahead = i128::from(now.offset_from(before).cast_signed());
-                u64::try_from((ahead * i128::from(rate) + HALF) >> 32).ok()
+                (ahead * i128::from(rate) + HALF) >> 32
             });
         let lead_max = elapsed + u64::from(rate) * LEAD_SECONDS_MAX;
+        // What was captured before the newest, since its path is longer, follows it all the same.
         let ahead = captured
-            .filter(|ahead| (1..=lead_max).contains(ahead))
-            .unwrap_or(elapsed);
+            .filter(|ahead| ahead.unsigned_abs() <= lead_max.into())
+            .map_or(elapsed, |ahead| u64::try_from(ahead).unwrap_or(0).max(1));
         newest
             .timestamp
             .wrapping_add(u32::try_from(ahead).unwrap_or(1))
