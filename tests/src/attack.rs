@@ -76,7 +76,7 @@ impl World {
         let packet = Packet {
             header: Header {
                 version: 2,
-                payload_type: payload_type(track.spec.kind),
+                payload_type: payload_type(track.spec.kind()),
                 sequence_number,
                 ssrc: track.layers[0].ssrc,
                 ..Header::default()

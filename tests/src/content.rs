@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use dataplane_core::time::Timestamp;
-use rtp::codecs::vp8::Vp8Packet;
-use rtp::packetizer::Depacketizer;
-use shared::protocol::MediaKind;
+use shared::protocol::Codec;
 
+use crate::codecs::{self, FrameNumbers};
 use crate::rng::mixed;
 
 /// Names one packet of media among all that are published in a world.
@@ -24,23 +23,12 @@ pub struct Content {
     pub packet: u16,
 }
 
-/// The numbers of a VP8 payload (RFC 7741 §4.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Vp8Numbers {
-    /// The picture id, 15 bits.
-    pub picture_id: u16,
-    /// TL0PICIDX.
-    pub tl0_picture_index: u8,
-    /// Temporal layer.
-    pub temporal_layer: u8,
-}
-
 /// What a publisher sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Published {
-    /// Audio or video.
-    pub kind: MediaKind,
-    /// Bytes of the payload after the VP8 descriptor.
+    /// What its payload looks like.
+    pub codec: Codec,
+    /// Bytes of the payload after what the codec has before it.
     pub body_len: usize,
     /// Whether it belongs to a key frame.
     pub is_key: bool,
@@ -56,8 +44,8 @@ pub struct Published {
     pub timestamp: u32,
     /// When its media was captured.
     pub captured_at: Timestamp,
-    /// The numbers in its descriptor; the picture id is the full one.
-    pub vp8: Option<Vp8Numbers>,
+    /// The numbers of its frame; the picture id is the full one.
+    pub numbers: Option<FrameNumbers>,
     /// In pixels, of a picture of 16:9, if the packet says it: the first one of a key frame may.
     pub height: Option<u16>,
     /// The value of its end-to-end header extension.
@@ -112,11 +100,10 @@ impl Ledger {
 }
 
 impl Published {
-    /// The payload without the VP8 descriptor.
+    /// The payload without what the codec has before it.
     pub fn body(&self, content: Content) -> Bytes {
         let mut body = BytesMut::with_capacity(self.body_len);
-        // The lowest bit of a VP8 frame header is zero in a key frame (RFC 7741 §4.3).
-        body.put_u8(if self.is_key { 0x10 } else { 0x11 });
+        body.put_u8(codecs::first_byte(self.codec, self.is_key, content.packet));
         if let Some(height) = self.height {
             // RFC 6386 §9.1: the rest of the frame tag, the start code, width and height.
             body.put_slice(&[0, 0, 0x9d, 0x01, 0x2a]);
@@ -142,24 +129,6 @@ impl Published {
         }
         body.freeze()
     }
-
-    /// The descriptor as this publisher writes it: with 7 or 15 bits of picture id.
-    pub fn descriptor(&self, content: Content, width: PictureIdWidth) -> Bytes {
-        let Some(numbers) = self.vp8 else {
-            return Bytes::new();
-        };
-        let mut descriptor = BytesMut::new();
-        // X, and S on the first packet of a frame; then I, L, T.
-        descriptor.put_u8(if content.packet == 0 { 0x90 } else { 0x80 });
-        descriptor.put_u8(0xe0);
-        match width {
-            PictureIdWidth::Seven => descriptor.put_u8((numbers.picture_id & 0x7f) as u8),
-            PictureIdWidth::Fifteen => descriptor.put_u16(numbers.picture_id | 0x8000),
-        }
-        descriptor.put_u8(numbers.tl0_picture_index);
-        descriptor.put_u8(numbers.temporal_layer << 6);
-        descriptor.freeze()
-    }
 }
 
 /// How many bits of picture id a publisher sends.
@@ -171,21 +140,14 @@ pub enum PictureIdWidth {
     Fifteen,
 }
 
-/// Reads what a payload says of itself: its content, its VP8 numbers, and where its body starts.
-pub fn read(kind: MediaKind, payload: &Bytes) -> Option<(Content, Option<Vp8Numbers>, Bytes)> {
-    let (vp8, body) = match kind {
-        MediaKind::Audio => (None, payload.clone()),
-        MediaKind::Video => {
-            let mut descriptor = Vp8Packet::default();
-            let body = descriptor.depacketize(payload).ok()?;
-            let numbers = Vp8Numbers {
-                picture_id: descriptor.picture_id,
-                tl0_picture_index: descriptor.tl0_pic_idx,
-                temporal_layer: descriptor.tid,
-            };
-            (Some(numbers), body)
-        }
-    };
+/// Reads what a payload says of itself: its content, the numbers of its frame, and its body.
+/// `descriptor` is its dependency descriptor, if it has one.
+pub fn read(
+    codec: Codec,
+    payload: &Bytes,
+    descriptor: Option<&[u8]>,
+) -> Option<(Content, Option<FrameNumbers>, Bytes)> {
+    let (numbers, body) = codecs::read(codec, payload, descriptor)?;
     let mut starts = [1, 1 + SIZE_BYTES].into_iter();
     let rest = starts.find_map(|start| body.get(start..)?.strip_prefix(MAGIC))?;
     let content = Content {
@@ -194,7 +156,7 @@ pub fn read(kind: MediaKind, payload: &Bytes) -> Option<(Content, Option<Vp8Numb
         frame: u32::from_be_bytes(*rest.get(5..)?.first_chunk()?),
         packet: u16::from_be_bytes(*rest.get(9..)?.first_chunk()?),
     };
-    Some((content, vp8, body))
+    Some((content, numbers, body))
 }
 
 /// Bytes of the shortest body that does not say how high its picture is.

@@ -11,7 +11,7 @@
 //! * [`impair`]: the same links for the datagrams of real clients (the binary `impair`);
 //! * [`world`]: time, turns of the shards, the handshake pool's part;
 //! * [`peer`]: a client's ICE, DTLS (keys only) and SRTP, made of independent crates;
-//! * [`publisher`], [`subscriber`]: a client's media;
+//! * [`publisher`], [`subscriber`]: a client's media; [`codecs`]: what payloads look like;
 //! * [`checker`]: what must hold;
 //! * [`playback`]: what a decoder could show;
 //! * [`call`]: a call over a link that is watched;
@@ -29,6 +29,7 @@ pub mod arrivals;
 pub mod attack;
 pub mod call;
 pub mod checker;
+pub mod codecs;
 pub mod content;
 pub mod impair;
 pub mod network;

@@ -1,5 +1,5 @@
-//! What a client sends: audio like Opus, video like VP8, in one or more encodings, with sender
-//! reports, repairs and key frames on request.
+//! What a client sends: audio like Opus, video like that of any codec, in one or more encodings,
+//! with sender reports, repairs and key frames on request.
 
 use core::any::Any;
 use core::time::Duration;
@@ -17,13 +17,12 @@ use rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 use rtp::header::Header;
 use rtp::packet::Packet;
 use shared::id::PublicationId;
-use shared::protocol::MediaKind;
+use shared::protocol::{Codec, MediaKind};
 use webrtc_util::marshal::Marshal;
 
 use crate::checker::Checker;
-use crate::content::{
-    BODY_BYTES_MIN, Content, Ledger, PictureIdWidth, Published, SIZE_BYTES, Vp8Numbers,
-};
+use crate::codecs::{self, FrameNumbers};
+use crate::content::{BODY_BYTES_MIN, Content, Ledger, PictureIdWidth, Published, SIZE_BYTES};
 use crate::peer::Outgoing;
 use crate::peer::crypto::ClientSrtp;
 use crate::rng::Rng;
@@ -31,8 +30,8 @@ use crate::rng::Rng;
 /// What a track is like.
 #[derive(Clone, Debug)]
 pub struct TrackSpec {
-    /// Audio or video.
-    pub kind: MediaKind,
+    /// What it is encoded with.
+    pub codec: Codec,
     /// The encodings, best first; one without a rid if this is empty.
     pub rids: Vec<&'static str>,
     /// In pixels, what the key frames of each encoding say; nothing where there is none.
@@ -43,7 +42,7 @@ pub struct TrackSpec {
     pub repair: Repair,
     /// Whether the description names the SSRCs.
     pub announcement: Announcement,
-    /// Of the VP8 descriptor.
+    /// Of the descriptors of VP8 and VP9.
     pub picture_ids: PictureIdWidth,
     /// How key frames can be asked for.
     pub keyframe_requests: KeyframeRequests,
@@ -105,7 +104,7 @@ impl TrackSpec {
     /// A packet each 20 ms.
     pub fn audio() -> Self {
         Self {
-            kind: MediaKind::Audio,
+            codec: Codec::Opus,
             rids: Vec::new(),
             heights: Vec::new(),
             scene: Scene::Camera,
@@ -126,7 +125,7 @@ impl TrackSpec {
     /// 30 frames a second.
     pub fn video() -> Self {
         Self {
-            kind: MediaKind::Video,
+            codec: Codec::Vp8,
             repair: Repair::Rtx,
             interval: Duration::from_micros(33_333),
             packets_per_frame: 3,
@@ -152,9 +151,14 @@ impl TrackSpec {
         }
     }
 
+    /// Audio or video.
+    pub fn kind(&self) -> MediaKind {
+        self.codec.kind()
+    }
+
     /// Ticks of the RTP timestamp in a second.
     pub fn clock_rate(&self) -> u32 {
-        clock_rate(self.kind)
+        self.codec.clock_rate()
     }
 
     /// Bytes of the bodies of one frame of an encoding.
@@ -174,14 +178,6 @@ impl TrackSpec {
         let count = bytes.div_ceil(self.body_len_max as u64);
         let length = (bytes / count).max(BODY_BYTES_MIN as u64) as usize;
         vec![length; count as usize]
-    }
-}
-
-/// Ticks of the RTP timestamp in a second.
-pub fn clock_rate(kind: MediaKind) -> u32 {
-    match kind {
-        MediaKind::Audio => 48_000,
-        MediaKind::Video => 90_000,
     }
 }
 
@@ -380,18 +376,21 @@ impl PublishedTrack {
     fn frame(&mut self, layer: usize, captured_at: Timestamp) -> Vec<(Content, Published)> {
         let spec = &self.spec;
         let state = &mut self.layers[layer];
-        let is_video = spec.kind == MediaKind::Video;
+        let is_video = spec.kind() == MediaKind::Video;
         let is_key = is_video && (state.key_wanted || state.frame == 0);
         state.key_wanted = false;
         let reference = (is_video && !is_key).then_some(state.base_frame);
-        let is_base = is_key || state.frame.is_multiple_of(2);
+        let is_base =
+            is_key || !codecs::has_temporal_layers(spec.codec) || state.frame.is_multiple_of(2);
         if state.frame > 0 {
-            state.picture_id = (state.picture_id + 1) & 0x7fff;
+            state.picture_id = state.picture_id.wrapping_add(1) & codecs::picture_mask(spec.codec);
             state.tl0_picture_index = state.tl0_picture_index.wrapping_add(u8::from(is_base));
         }
-        let vp8 = is_video.then_some(Vp8Numbers {
-            picture_id: state.picture_id,
-            tl0_picture_index: state.tl0_picture_index,
+        let is_numbered = matches!(spec.codec, Codec::Vp8 | Codec::Vp9 | Codec::Av1);
+        let has_base = codecs::has_temporal_layers(spec.codec);
+        let numbers = is_numbered.then_some(FrameNumbers {
+            picture: state.picture_id,
+            base: has_base.then_some(state.tl0_picture_index),
             temporal_layer: u8::from(!is_base),
         });
         if is_base {
@@ -411,7 +410,7 @@ impl PublishedTrack {
             let height = height.filter(|_| is_key && packet == 0);
             let least = height.map_or(0, |_| BODY_BYTES_MIN + SIZE_BYTES);
             let published = Published {
-                kind: spec.kind,
+                codec: spec.codec,
                 body_len: body_len.max(least),
                 is_key,
                 reference,
@@ -420,7 +419,7 @@ impl PublishedTrack {
                 index: state.take_index(),
                 timestamp: state.timestamp(captured_at, spec.clock_rate()),
                 captured_at,
-                vp8,
+                numbers,
                 height,
                 extension: (state.frame & 0x7f) as u8,
             };
@@ -439,7 +438,7 @@ impl PublishedTrack {
         out: &mut Vec<Outgoing>,
     ) {
         let mut payload = BytesMut::new();
-        payload.put(published.descriptor(content, self.spec.picture_ids));
+        payload.put(codecs::head(published, content, self.spec.picture_ids));
         payload.put(published.body(content));
         let mut packet = Packet {
             header: self.header(layer, published.index, published.timestamp),
@@ -455,7 +454,7 @@ impl PublishedTrack {
         if let Some(rid) = self.layers[layer].rid {
             set_extensions(&mut packet.header, [(ids::RID, Bytes::from(rid))]);
         }
-        let own = match self.spec.kind {
+        let own = match self.spec.kind() {
             MediaKind::Audio => (ids::AUDIO_LEVEL, Bytes::from(vec![published.extension])),
             // Only four orientations exist.
             MediaKind::Video => (ids::ORIENTATION, Bytes::from(vec![published.extension & 3])),
@@ -465,6 +464,11 @@ impl PublishedTrack {
             let screen = (ids::CONTENT_TYPE, Bytes::from_static(&[1]));
             set_extensions(&mut packet.header, [screen]);
         }
+        let descriptor = codecs::dependency_descriptor(published, content);
+        set_extensions(
+            &mut packet.header,
+            descriptor.map(|own| (ids::DEPENDENCIES, own)),
+        );
         let sealed = srtp.protect_rtp(&packet);
         let state = &mut self.layers[layer];
         state.packets += 1;
@@ -502,7 +506,7 @@ impl PublishedTrack {
     fn header(&self, layer: usize, index: u64, timestamp: u32) -> Header {
         Header {
             version: 2,
-            payload_type: payload_type(self.spec.kind),
+            payload_type: payload_type(self.spec.kind()),
             sequence_number: index as u16,
             timestamp,
             ssrc: self.layers[layer].ssrc,
@@ -535,7 +539,7 @@ impl PublishedTrack {
         checker: &mut Checker,
         out: &mut Vec<Outgoing>,
     ) {
-        let kind = self.spec.kind;
+        let kind = self.spec.kind();
         let mid = mid_of(self.id.number);
         let repair = self.spec.repair;
         for layer in &mut self.layers {
@@ -782,6 +786,7 @@ pub mod ids {
     pub const AUDIO_LEVEL: u8 = 5;
     pub const ORIENTATION: u8 = 6;
     pub const CONTENT_TYPE: u8 = 7;
+    pub const DEPENDENCIES: u8 = 8;
 }
 
 /// How many times as large as another a key frame is, where encodings have rates.

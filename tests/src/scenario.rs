@@ -192,8 +192,8 @@ impl Scenario {
             return;
         }
         let subscription = self.rng.below(count) as usize;
-        let kind = self.world.leg(client, subscription).kind;
-        let same_kind = |id: &&PublicationId| self.world.track(**id).spec.kind == kind;
+        let kind = self.world.leg(client, subscription).codec.kind();
+        let same_kind = |id: &&PublicationId| self.world.track(**id).spec.kind() == kind;
         let sources: Vec<_> = self.tracks.iter().filter(same_kind).copied().collect();
         let source = self.rng.pick(&sources);
         let rid = match kind {

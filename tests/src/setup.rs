@@ -6,10 +6,10 @@ use core::time::Duration;
 use shared::counters::{DropReason, Gauge};
 use shared::id::{PublicationId, SessionId, ShardIndex, SubscriptionId};
 use shared::protocol::{
-    Change, Codec, CodecMapping, Command, CommandError, Extension, ExtensionMapping, Fingerprint,
-    HashAlgorithm, Hints, LayerParameters, LayerSelection, MediaKind, Mid, Ordering,
-    PublishParameters, PublishedCodec, RemoteTransport, Reply, Rid, SessionReport,
-    SessionStatistics, SubscribeParameters,
+    Change, CodecMapping, Command, CommandError, Extension, ExtensionMapping, Fingerprint,
+    HashAlgorithm, Hints, LayerParameters, LayerSelection, Mid, Ordering, PublishParameters,
+    PublishedCodec, RemoteTransport, Reply, Rid, SessionReport, SessionStatistics,
+    SubscribeParameters,
 };
 
 use crate::checker::{Completeness, LegSummary, TagPlace, check_leg, check_lip_sync};
@@ -86,7 +86,7 @@ impl World {
         source: PublicationId,
         spec: SubscriptionSpec,
     ) -> usize {
-        let kind = self.track(source).spec.kind;
+        let codec = self.track(source).spec.codec;
         let position = self.clients[client].subscriptions.len();
         let id = SubscriptionId {
             session: self.clients[client].session,
@@ -97,7 +97,7 @@ impl World {
             spec.ssrc.unwrap_or_else(|| rng.bits() as u32),
             rng.bits() as u32,
         );
-        let track = SubscribedTrack::new(id, source, kind, spec, ssrcs);
+        let track = SubscribedTrack::new(id, source, codec, spec, ssrcs);
         let feedback = self.clients[client].options.feedback;
         let parameters = subscribe_parameters(&track, source, feedback);
         self.clients[client].subscriptions.push(track);
@@ -332,11 +332,11 @@ pub fn publish_parameters(track: &PublishedTrack) -> PublishParameters {
     PublishParameters {
         number: track.id.number,
         mid: Mid::from(&mid_of(track.id.number)).unwrap(),
-        kind: spec.kind,
+        kind: spec.kind(),
         codecs: vec![PublishedCodec {
-            payload_type: publisher::payload_type(spec.kind),
-            codec: codec(spec.kind),
-            rtx_payload_type: is_rtx.then(|| publisher::rtx_payload_type(spec.kind)),
+            payload_type: publisher::payload_type(spec.kind()),
+            codec: spec.codec,
+            rtx_payload_type: is_rtx.then(|| publisher::rtx_payload_type(spec.kind())),
             nack: has_nack,
             pli: spec.keyframe_requests == KeyframeRequests::Pli,
             fir: true,
@@ -353,6 +353,10 @@ pub fn publish_parameters(track: &PublishedTrack) -> PublishParameters {
             (publisher::ids::AUDIO_LEVEL, Extension::AudioLevel),
             (publisher::ids::ORIENTATION, Extension::VideoOrientation),
             (publisher::ids::CONTENT_TYPE, Extension::VideoContentType),
+            (
+                publisher::ids::DEPENDENCIES,
+                Extension::DependencyDescriptor,
+            ),
         ]),
         layers: layers.collect(),
     }
@@ -373,12 +377,16 @@ pub fn subscribe_parameters(
         transport,
         (subscriber::ids::AUDIO_LEVEL, Extension::AudioLevel),
         (subscriber::ids::ORIENTATION, Extension::VideoOrientation),
+        (
+            subscriber::ids::DEPENDENCIES,
+            Extension::DependencyDescriptor,
+        ),
     ]);
     extensions.retain(|known| feedback != Feedback::None || known.id != transport.0);
     SubscribeParameters {
         number: track.id.number,
         mid: Mid::from(&mid_of(track.id.number)).unwrap(),
-        kind: track.kind,
+        kind: track.codec.kind(),
         source,
         ssrc: track.ssrc,
         rtx_ssrc: (track.spec.repair == Repair::Rtx).then_some(track.rtx_ssrc),
@@ -390,11 +398,11 @@ pub fn subscribe_parameters(
 }
 
 fn codec_mapping(track: &SubscribedTrack) -> CodecMapping {
-    let rtx = subscriber::rtx_payload_type(track.kind);
+    let rtx = subscriber::rtx_payload_type(track.codec.kind());
     CodecMapping {
-        source_payload_type: publisher::payload_type(track.kind),
-        payload_type: subscriber::payload_type(track.kind),
-        codec: codec(track.kind),
+        source_payload_type: publisher::payload_type(track.codec.kind()),
+        payload_type: subscriber::payload_type(track.codec.kind()),
+        codec: track.codec,
         rtx_payload_type: (track.spec.repair == Repair::Rtx).then_some(rtx),
     }
 }
@@ -404,13 +412,6 @@ fn selection(preferred_rid: Option<&str>, fallback: Ordering) -> LayerSelection 
         preferred_rid: preferred_rid.map(|rid| Rid::from(rid).unwrap()),
         priority_ordering: Ordering::None,
         rid_not_available: fallback,
-    }
-}
-
-fn codec(kind: MediaKind) -> Codec {
-    match kind {
-        MediaKind::Audio => Codec::Opus,
-        MediaKind::Video => Codec::Vp8,
     }
 }
 

@@ -16,10 +16,11 @@ use rtcp::transport_feedbacks::transport_layer_nack::{
 };
 use rtp::packet::Packet;
 use shared::id::{PublicationId, SubscriptionId};
-use shared::protocol::MediaKind;
+use shared::protocol::{Codec, MediaKind};
 use webrtc_util::marshal::Marshal;
 
-use crate::content::{self, Content, Vp8Numbers};
+use crate::codecs::FrameNumbers;
+use crate::content::{self, Content};
 use crate::peer::Surroundings;
 use crate::publisher::{self, nearest};
 
@@ -65,8 +66,8 @@ pub struct Received {
     pub content: Content,
     /// RTP timestamp.
     pub timestamp: u32,
-    /// As they stand in its descriptor.
-    pub vp8: Option<Vp8Numbers>,
+    /// Of its frame, as it came.
+    pub numbers: Option<FrameNumbers>,
     /// When it came for the first time.
     pub at: Timestamp,
     /// How it came for the first time.
@@ -89,8 +90,8 @@ pub struct ReceivedReport {
 pub struct SubscribedTrack {
     /// Its name at the server.
     pub id: SubscriptionId,
-    /// Audio or video.
-    pub kind: MediaKind,
+    /// What it is encoded with.
+    pub codec: Codec,
     /// What it is like.
     pub spec: SubscriptionSpec,
     /// What the media comes under.
@@ -136,13 +137,13 @@ impl SubscribedTrack {
     pub fn new(
         id: SubscriptionId,
         source: PublicationId,
-        kind: MediaKind,
+        codec: Codec,
         spec: SubscriptionSpec,
         ssrcs: (u32, u32),
     ) -> Self {
         Self {
             id,
-            kind,
+            codec,
             spec,
             ssrc: ssrcs.0,
             rtx_ssrc: ssrcs.1,
@@ -177,10 +178,10 @@ impl SubscribedTrack {
         let mut packet = packet;
         let mut via = Via::Media;
         let mut number = packet.header.sequence_number;
-        let mut expected = payload_type(self.kind);
+        let mut expected = payload_type(self.codec.kind());
         if packet.header.ssrc == self.rtx_ssrc {
             via = Via::Retransmission;
-            expected = rtx_payload_type(self.kind);
+            expected = rtx_payload_type(self.codec.kind());
             if packet.payload.is_empty() {
                 self.probes += 1;
                 return;
@@ -208,7 +209,7 @@ impl SubscribedTrack {
             self.duplicates += 1;
             let same = before.content == received.content
                 && before.timestamp == received.timestamp
-                && before.vp8 == received.vp8;
+                && before.numbers == received.numbers;
             if !same {
                 let ssrc = self.ssrc;
                 around
@@ -229,7 +230,9 @@ impl SubscribedTrack {
         packet: &Packet,
         around: &mut Surroundings<'_>,
     ) -> Option<Received> {
-        let Some((content, vp8, body)) = content::read(self.kind, &packet.payload) else {
+        let descriptor = packet.header.get_extension(ids::DEPENDENCIES);
+        let read = content::read(self.codec, &packet.payload, descriptor.as_deref());
+        let Some((content, numbers, body)) = read else {
             around
                 .checker
                 .fault(format!("{:x}: a payload that nobody sent", self.ssrc));
@@ -252,20 +255,21 @@ impl SubscribedTrack {
                 .fault(format!("{content:?} has another marker bit"));
         }
         let temporal_layers = (
-            vp8.map(|own| own.temporal_layer),
-            published.vp8.map(|own| own.temporal_layer),
+            numbers.map(|own| own.temporal_layer),
+            published.numbers.map(|own| own.temporal_layer),
         );
         if temporal_layers.0 != temporal_layers.1 {
             around
                 .checker
                 .fault(format!("{content:?} is in another temporal layer"));
         }
-        let (id, value) = match self.kind {
+        let (id, value) = match self.codec.kind() {
             MediaKind::Audio => (ids::AUDIO_LEVEL, published.extension),
             MediaKind::Video => (ids::ORIENTATION, published.extension & 3),
         };
         let extensions = packet.header.extensions.iter();
-        let extensions: Vec<_> = extensions.filter(|e| e.id != ids::TRANSPORT).collect();
+        let read = [ids::TRANSPORT, ids::DEPENDENCIES];
+        let extensions: Vec<_> = extensions.filter(|e| !read.contains(&e.id)).collect();
         if extensions.len() != 1 || extensions[0].id != id || extensions[0].payload[..] != [value] {
             around
                 .checker
@@ -274,7 +278,7 @@ impl SubscribedTrack {
         Some(Received {
             content,
             timestamp: packet.header.timestamp,
-            vp8,
+            numbers,
             at: now,
             via,
         })
@@ -326,7 +330,7 @@ impl SubscribedTrack {
             out.push(nack.marshal().unwrap());
         }
         let stuck = self.last_at.is_none_or(|last| now.since(last) > STUCK);
-        if self.kind == MediaKind::Video
+        if self.codec.kind() == MediaKind::Video
             && (self.wants_keyframe || stuck)
             && self.next_keyframe_request_at <= now
         {
@@ -434,6 +438,7 @@ pub mod ids {
     pub const ORIENTATION: u8 = 12;
     pub const MID: u8 = 9;
     pub const TRANSPORT: u8 = 3;
+    pub const DEPENDENCIES: u8 = 4;
 }
 
 /// How long a packet may be late.

@@ -188,15 +188,15 @@ impl Rig {
         let number = self.rng.bits() as u32;
         let id = SubscriptionId { session, number };
         let ssrcs = (self.rng.bits() as u32, self.rng.bits() as u32);
-        let kind = self.kind_of(source);
+        let codec = self.codec_of(source);
         let spec = SubscriptionSpec::default();
-        let track = SubscribedTrack::new(id, source, kind, spec, ssrcs);
+        let track = SubscribedTrack::new(id, source, codec, spec, ssrcs);
         let parameters = subscribe_parameters(&track, source, Feedback::TransportWide);
         self.execute(session, vec![Change::Subscribe(Box::new(parameters))]);
     }
 
     /// Tracks with layers are video.
-    fn kind_of(&mut self, source: PublicationId) -> shared::protocol::MediaKind {
+    fn codec_of(&mut self, source: PublicationId) -> shared::protocol::Codec {
         let command = Command::InspectSession {
             session: source.session,
         };
@@ -209,9 +209,9 @@ impl Rig {
             .find(|own| own.number == source.number)
             .unwrap();
         if publication.layers.len() > 1 {
-            shared::protocol::MediaKind::Video
+            shared::protocol::Codec::Vp8
         } else {
-            shared::protocol::MediaKind::Audio
+            shared::protocol::Codec::Opus
         }
     }
 

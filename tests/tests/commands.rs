@@ -5,7 +5,7 @@ use shared::counters::Gauge;
 use shared::id::{PublicationId, SessionId, ShardIndex, SubscriptionId};
 use shared::limits::{CHANGES_MAX, MODEL_BYTES_MAX, PUBLICATIONS_PER_SESSION_MAX, UFRAG_BYTES_MAX};
 use shared::protocol::{
-    Change, Command, CommandError, IceCredentials, MediaKind, PublishParameters, Reply,
+    Change, Codec, Command, CommandError, IceCredentials, PublishParameters, Reply,
     SubscribeParameters, TransportState,
 };
 use tests::World;
@@ -50,7 +50,7 @@ fn subscription(world: &World, client: usize, number: u32, source: u32) -> Subsc
     let id = SubscriptionId { session, number };
     let ssrcs = (number * 2, number * 2 + 1);
     let spec = SubscriptionSpec::default();
-    let track = SubscribedTrack::new(id, source, MediaKind::Audio, spec, ssrcs);
+    let track = SubscribedTrack::new(id, source, Codec::Opus, spec, ssrcs);
     subscribe_parameters(&track, source, Feedback::None)
 }
 

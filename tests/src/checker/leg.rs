@@ -6,8 +6,8 @@ use dataplane_core::time::Timestamp;
 use shared::protocol::MediaKind;
 
 use super::{Checker, Fates};
+use crate::codecs::{FrameNumbers, picture_mask};
 use crate::content::{Content, Ledger, Published};
-use crate::publisher::clock_rate;
 use crate::subscriber::{Received, SubscribedTrack};
 
 /// How much may be missing.
@@ -124,7 +124,7 @@ impl Leg<'_> {
 
     fn starts_keyframe(&self, content: Content) -> bool {
         let published = self.ledger.get(content).expect("checked when it came");
-        published.kind == MediaKind::Audio || (content.packet == 0 && published.is_key)
+        published.codec.kind() == MediaKind::Audio || (content.packet == 0 && published.is_key)
     }
 
     /// Two packets that came with nothing between them.
@@ -177,18 +177,19 @@ impl Leg<'_> {
                 to.content
             ));
         }
-        if let (Some(from), Some(to), Some(was), Some(is)) =
-            (from.vp8, to.vp8, a.published.vp8, b.published.vp8)
-        {
-            let pictures = to.picture_id.wrapping_sub(from.picture_id) & 0x7fff;
-            let expected = is.picture_id.wrapping_sub(was.picture_id) & 0x7fff;
-            let bases = to.tl0_picture_index.wrapping_sub(from.tl0_picture_index);
-            let expected_bases = is.tl0_picture_index.wrapping_sub(was.tl0_picture_index);
-            if (pictures, bases) != (expected, expected_bases) {
+        if let (Some(from), Some(to), Some(was), Some(is)) = (
+            from.numbers,
+            to.numbers,
+            a.published.numbers,
+            b.published.numbers,
+        ) {
+            let mask = picture_mask(b.published.codec);
+            let further = ahead(from, to, mask);
+            let expected = ahead(was, is, mask);
+            if further != expected {
                 let at = b.packet.content;
                 self.fault(&format!(
-                    "at {at:?}, {pictures} pictures and {bases} base layers further instead of \
-                     {expected} and {expected_bases}"
+                    "at {at:?}, {further:?} pictures and base layers further instead of {expected:?}"
                 ));
             }
         }
@@ -257,7 +258,7 @@ impl Leg<'_> {
                 to.content
             ));
         }
-        let rate = f64::from(clock_rate(self.track.kind));
+        let rate = f64::from(self.track.codec.clock_rate());
         let seconds = f64::from(ticks) / rate;
         let captured = b.published.captured_at.as_nanos() as f64 / 1e9
             - a.published.captured_at.as_nanos() as f64 / 1e9;
@@ -272,12 +273,11 @@ impl Leg<'_> {
         if !self.starts_keyframe(to.content) {
             self.fault(&format!("a switch begins with {:?}", to.content));
         }
-        if let (Some(from), Some(to)) = (from.vp8, to.vp8) {
-            let pictures = to.picture_id.wrapping_sub(from.picture_id) & 0x7fff;
-            let bases = to.tl0_picture_index.wrapping_sub(from.tl0_picture_index);
-            if pictures != 1 || bases != 1 {
+        if let (Some(from), Some(to)) = (from.numbers, to.numbers) {
+            let (pictures, bases) = ahead(from, to, picture_mask(b.published.codec));
+            if pictures != 1 || bases.is_some_and(|bases| bases != 1) {
                 self.fault(&format!(
-                    "a switch goes {pictures} pictures, {bases} base layers on"
+                    "a switch goes {pictures} pictures, {bases:?} base layers on"
                 ));
             }
         }
@@ -309,6 +309,15 @@ impl Leg<'_> {
         let key = (self.client, self.track.ssrc, index);
         self.checker.down.get(&key).copied().unwrap_or_default()
     }
+}
+
+/// How many pictures, and pictures of the lowest temporal layer, one frame is ahead of another.
+fn ahead(from: FrameNumbers, to: FrameNumbers, mask: u16) -> (u16, Option<u8>) {
+    let bases = to.base.zip(from.base);
+    (
+        to.picture.wrapping_sub(from.picture) & mask,
+        bases.map(|(to, from)| to.wrapping_sub(from)),
+    )
 }
 
 /// How far the timestamps of a switch may be from the truth: before sender reports have come,

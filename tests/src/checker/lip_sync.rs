@@ -8,7 +8,6 @@ use dataplane_core::time::NtpTime;
 use super::Checker;
 use crate::content::Ledger;
 use crate::peer::Client;
-use crate::publisher::clock_rate;
 
 /// For every leg: how much later than the truth its last report puts its last packet. All legs of
 /// one publishing client must agree.
@@ -34,7 +33,7 @@ pub fn check_lip_sync(
         let published = ledger.get(packet.content).expect("checked when it came");
         let ticks = packet.timestamp.wrapping_sub(report.rtp_timestamp) as i32;
         let reported = (report.ntp.wrapping_sub(ntp_origin.to_bits())) as f64 / 2_f64.powi(32);
-        let seconds = reported + f64::from(ticks) / f64::from(clock_rate(track.kind));
+        let seconds = reported + f64::from(ticks) / f64::from(track.codec.clock_rate());
         let shift = seconds - published.captured_at.as_nanos() as f64 / 1e9;
         if !(-0.005..SHIFT_MAX).contains(&shift) {
             checker.fault(format!(
