@@ -52,6 +52,8 @@ impl Default for FlowConfig {
 pub(super) struct Sample {
     pub(super) sent: u64,
     pub(super) lost: u64,
+    /// Of those, the ones that a full queue dropped.
+    pub(super) lost_in_queue: u64,
     pub(super) estimate: u64,
     pub(super) queue_delay: u64,
     pub(super) media_rate: f64,
@@ -81,7 +83,6 @@ pub(super) struct Flow {
     pub(super) samples: Vec<Sample>,
     sample: Sample,
     pub(super) probe_bytes: u64,
-    pub(super) lost_in_queue: u64,
     pub(super) sent_bytes: u64,
 }
 
@@ -105,7 +106,6 @@ impl Flow {
             samples: Vec::new(),
             sample: Sample::default(),
             probe_bytes: 0,
-            lost_in_queue: 0,
             sent_bytes: 0,
             config,
         }
@@ -263,7 +263,7 @@ impl Flow {
             fate @ (Fate::QueueFull | Fate::LostAtRandom) => {
                 self.sample.lost += bytes;
                 if fate == Fate::QueueFull {
-                    self.lost_in_queue += bytes;
+                    self.sample.lost_in_queue += bytes;
                 }
                 if is_media && self.config.repairs {
                     self.repairs.push_back((now + 2 * delay + 20_000, bytes));

@@ -5,6 +5,7 @@
     reason = "the model reckons with floats, all of them small and not negative"
 )]
 
+mod cases;
 pub(super) mod feedback;
 mod flow;
 mod hostile;
@@ -14,5 +15,6 @@ mod rmcat;
 mod rng;
 mod source;
 mod steps;
+mod table;
 mod tcp;
 mod world;

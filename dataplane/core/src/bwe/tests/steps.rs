@@ -86,7 +86,7 @@ fn uses_two_megabits(link: &PathConfig, utilisation: f64) {
     for seed in SEEDS {
         let outcome = run_one(60, link, elastic(5e6), seed);
         let used = outcome.send_rate(10.0, 60.0) / 2e6;
-        let caused = outcome.lost_in_queue as f64 / outcome.sent_bytes as f64;
+        let caused = outcome.loss_in_queue(0.0, 60.0);
         let queue = outcome.queue_delay(0.95, 10.0, 60.0);
         assert!(used >= utilisation, "seed {seed}: {used}");
         assert!(caused < 0.01, "seed {seed}: {caused}");

@@ -12,7 +12,6 @@ pub(super) struct Outcome {
     pub(super) samples: Vec<Sample>,
     pub(super) probe_bytes: u64,
     pub(super) sent_bytes: u64,
-    pub(super) lost_in_queue: u64,
 }
 
 /// What is to be run.
@@ -78,7 +77,6 @@ impl World {
             samples: flow.samples,
             probe_bytes: flow.probe_bytes,
             sent_bytes: flow.sent_bytes,
-            lost_in_queue: flow.lost_in_queue,
         };
         flows.into_iter().map(outcome).collect()
     }
@@ -119,10 +117,19 @@ impl Outcome {
 
     /// Of the bytes sent, the part that was lost.
     pub(super) fn loss(&self, from: f64, until: f64) -> f64 {
+        self.part_of_sent(from, until, |sample| sample.lost)
+    }
+
+    /// Of the bytes sent, the part that was lost because the queue was full.
+    pub(super) fn loss_in_queue(&self, from: f64, until: f64) -> f64 {
+        self.part_of_sent(from, until, |sample| sample.lost_in_queue)
+    }
+
+    fn part_of_sent(&self, from: f64, until: f64, of: impl Fn(&Sample) -> u64) -> f64 {
         let window = self.window(from, until);
-        let lost: u64 = window.iter().map(|sample| sample.lost).sum();
+        let part: u64 = window.iter().map(of).sum();
         let sent: u64 = window.iter().map(|sample| sample.sent).sum();
-        lost as f64 / sent.max(1) as f64
+        part as f64 / sent.max(1) as f64
     }
 
     /// Milliseconds; `part` from 0 to 1.
