@@ -54,6 +54,7 @@ fn app_routes() -> Router<SharedService> {
             put(api::update_tracks),
         )
         .route("/sessions/{session_id}/renegotiate", put(api::renegotiate))
+        .route("/sessions/{session_id}/audio", put(api::limit_audio))
         .route("/sessions/{session_id}/stats", get(api::read_stats))
         .route("/sessions/{session_id}/stats/events", get(api::watch_stats))
 }

@@ -124,6 +124,8 @@ words! {
         SubscriptionsAsked = "subscriptions_asked_for_less",
         /// Subscribed tracks that nothing is asked of.
         SubscriptionsPaused = "subscriptions_paused",
+        /// Subscribed tracks of audio that are not among the loudest that were asked for.
+        SubscriptionsNotLoudest = "subscriptions_not_loudest",
     }
 }
 
@@ -176,6 +178,8 @@ words! {
         TooLarge = "too_large",
         /// A leg does not want this layer.
         LayerNotSelected = "layer_not_selected",
+        /// Audio that is not among the loudest which its subscriber asked for.
+        NotLoudest = "not_loudest",
         /// A leg waits for a key frame.
         AwaitingKeyframe = "awaiting_keyframe",
         /// A leg has no payload type for this codec.

@@ -6,6 +6,8 @@
 //!
 //! SDP never comes this way: the control plane turns it into the numbers below.
 
+use core::num::NonZeroU8;
+
 use arrayvec::ArrayString;
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +18,7 @@ mod statistics;
 
 pub use statistics::{
     EstimateReport, LayerPlace, LayerReason, LayerReport, PublicationReport, SessionStatistics,
-    SubscriptionReport,
+    SubscriptionReport, VoiceReport,
 };
 
 /// An `a=mid` value (RFC 8843 §15.2).
@@ -187,6 +189,12 @@ pub enum Change {
         /// What the subscriber has use for.
         hints: Hints,
     },
+    /// Of the audio tracks that the client receives, forwards those that are heard best only. Tracks
+    /// whose publishers do not tell how loud they are (RFC 6464) are forwarded besides.
+    LimitAudio {
+        /// How many; none for all, as it is at first.
+        loudest: Option<NonZeroU8>,
+    },
 }
 
 /// `a=ice-ufrag` and `a=ice-pwd` (RFC 8839 §5.4).
@@ -257,7 +265,7 @@ pub enum MediaKind {
 
 /// A payload format that can be forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the names say it")]
+#[expect(missing_docs, reason = "most names say it")]
 pub enum Codec {
     Opus,
     Pcmu,
@@ -268,13 +276,15 @@ pub enum Codec {
     H264,
     H265,
     Av1,
+    /// Opus, packed with what the packets before it carried (RFC 2198).
+    Red,
 }
 
 impl Codec {
     /// Audio or video.
     pub fn kind(self) -> MediaKind {
         match self {
-            Self::Opus | Self::Pcmu | Self::Pcma | Self::G722 => MediaKind::Audio,
+            Self::Opus | Self::Pcmu | Self::Pcma | Self::G722 | Self::Red => MediaKind::Audio,
             Self::Vp8 | Self::Vp9 | Self::H264 | Self::H265 | Self::Av1 => MediaKind::Video,
         }
     }
@@ -282,7 +292,7 @@ impl Codec {
     /// Ticks of the RTP timestamp in a second.
     pub fn clock_rate(self) -> u32 {
         match self {
-            Self::Opus => 48_000,
+            Self::Opus | Self::Red => 48_000,
             // RFC 3551 §4.5.2: G722 keeps 8000 for historical reasons.
             Self::Pcmu | Self::Pcma | Self::G722 => 8_000,
             Self::Vp8 | Self::Vp9 | Self::H264 | Self::H265 | Self::Av1 => 90_000,
@@ -439,7 +449,8 @@ pub struct CodecMapping {
     pub source_payload_type: u8,
     /// As the subscriber gets it.
     pub payload_type: u8,
-    /// What it means.
+    /// What it means to the subscriber. Where the publisher sends RED and this is Opus, the primary
+    /// encoding alone leaves.
     pub codec: Codec,
     /// As the subscriber gets its retransmissions; without it they are sent plain.
     pub rtx_payload_type: Option<u8>,

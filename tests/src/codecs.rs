@@ -140,9 +140,13 @@ pub fn read(
             };
             Some((Some(numbers), payload.slice_ref(payload.get(1..)?)))
         }
-        Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::H264 | Codec::H265 => {
-            Some((None, payload.clone()))
-        }
+        Codec::Opus
+        | Codec::Red
+        | Codec::Pcmu
+        | Codec::Pcma
+        | Codec::G722
+        | Codec::H264
+        | Codec::H265 => Some((None, payload.clone())),
     }
 }
 

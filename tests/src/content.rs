@@ -48,8 +48,8 @@ pub struct Published {
     pub numbers: Option<FrameNumbers>,
     /// In pixels, of a picture of 16:9, if the packet says it: the first one of a key frame may.
     pub height: Option<u16>,
-    /// The value of its end-to-end header extension.
-    pub extension: u8,
+    /// The value of its end-to-end header extension, if it has one.
+    pub extension: Option<u8>,
 }
 
 /// All that was published, by what it carries.

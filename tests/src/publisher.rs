@@ -61,6 +61,29 @@ pub struct TrackSpec {
     pub first_sequence_number: Option<u16>,
     /// Probability that a packet of padding only follows a frame (a probe).
     pub probes: f64,
+    /// Of audio.
+    pub loudness: Loudness,
+}
+
+/// How loud packets of audio say that they are (RFC 6464).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loudness {
+    /// Each otherwise than the one before, so that one that gets the level of another is noticed.
+    Counting,
+    /// In -dBov, and that it is voice.
+    Level(u8),
+    /// They do not say.
+    Untold,
+}
+
+impl Loudness {
+    fn of_frame(self, frame: u32) -> Option<u8> {
+        match self {
+            Self::Counting => Some((frame & 0x7f) as u8),
+            Self::Level(level) => Some(0x80 | level),
+            Self::Untold => None,
+        }
+    }
 }
 
 /// What pictures show.
@@ -119,6 +142,7 @@ impl TrackSpec {
             body_len_max: 120,
             first_sequence_number: None,
             probes: 0.0,
+            loudness: Loudness::Counting,
         }
     }
 
@@ -421,7 +445,11 @@ impl PublishedTrack {
                 captured_at,
                 numbers,
                 height,
-                extension: (state.frame & 0x7f) as u8,
+                extension: match spec.kind() {
+                    MediaKind::Audio => spec.loudness.of_frame(state.frame),
+                    // Only four orientations exist.
+                    MediaKind::Video => Some((state.frame & 3) as u8),
+                },
             };
             packets.push((content, published));
         }
@@ -454,12 +482,12 @@ impl PublishedTrack {
         if let Some(rid) = self.layers[layer].rid {
             set_extensions(&mut packet.header, [(ids::RID, Bytes::from(rid))]);
         }
-        let own = match self.spec.kind() {
-            MediaKind::Audio => (ids::AUDIO_LEVEL, Bytes::from(vec![published.extension])),
-            // Only four orientations exist.
-            MediaKind::Video => (ids::ORIENTATION, Bytes::from(vec![published.extension & 3])),
+        let id = match self.spec.kind() {
+            MediaKind::Audio => ids::AUDIO_LEVEL,
+            MediaKind::Video => ids::ORIENTATION,
         };
-        set_extensions(&mut packet.header, [own]);
+        let own = published.extension.map(|value| (id, vec![value].into()));
+        set_extensions(&mut packet.header, own);
         if self.spec.scene == Scene::Screen && published.is_key && published.marker {
             let screen = (ids::CONTENT_TYPE, Bytes::from_static(&[1]));
             set_extensions(&mut packet.header, [screen]);

@@ -1,6 +1,7 @@
 //! What the control plane does in truth: opens sessions, publishes, subscribes, closes. And what
 //! every run ends with.
 
+use core::num::NonZeroU8;
 use core::time::Duration;
 
 use shared::counters::{DropReason, Gauge};
@@ -135,6 +136,13 @@ impl World {
         track.spec.hints = hints;
         let (source, preferred_rid) = (track.source, track.spec.preferred_rid);
         self.resubscribe(client, subscription, source, preferred_rid);
+    }
+
+    /// Lets a client hear so many of its audio tracks at a time; none for all.
+    pub fn limit_audio(&mut self, client: usize, loudest: Option<u8>) {
+        let loudest = loudest.map(|count| NonZeroU8::new(count).unwrap());
+        self.execute(client, vec![Change::LimitAudio { loudest }])
+            .unwrap();
     }
 
     /// Ends a subscription.

@@ -263,14 +263,16 @@ impl SubscribedTrack {
                 .checker
                 .fault(format!("{content:?} is in another temporal layer"));
         }
-        let (id, value) = match self.codec.kind() {
-            MediaKind::Audio => (ids::AUDIO_LEVEL, published.extension),
-            MediaKind::Video => (ids::ORIENTATION, published.extension & 3),
+        let id = match self.codec.kind() {
+            MediaKind::Audio => ids::AUDIO_LEVEL,
+            MediaKind::Video => ids::ORIENTATION,
         };
-        let extensions = packet.header.extensions.iter();
         let read = [ids::TRANSPORT, ids::DEPENDENCIES];
-        let extensions: Vec<_> = extensions.filter(|e| !read.contains(&e.id)).collect();
-        if extensions.len() != 1 || extensions[0].id != id || extensions[0].payload[..] != [value] {
+        let extensions = packet.header.extensions.iter();
+        let extensions = extensions.filter(|e| !read.contains(&e.id));
+        let extensions: Vec<_> = extensions.map(|e| (e.id, e.payload.to_vec())).collect();
+        let expected = published.extension.map(|value| (id, vec![value]));
+        if extensions != Vec::from_iter(expected) {
             around
                 .checker
                 .fault(format!("{content:?} has the extensions {extensions:?}"));

@@ -2,6 +2,7 @@
 
 mod access;
 mod account;
+mod audio;
 mod body;
 pub mod error;
 mod health;
@@ -79,6 +80,7 @@ pub(crate) mod handlers {
         create as create_app, delete as delete_app, list as list_apps, read as read_app,
         rename as rename_app,
     };
+    pub(crate) use super::audio::limit as limit_audio;
     pub(crate) use super::health::{healthz, metrics, readyz};
     pub(crate) use super::renegotiate::renegotiate;
     pub(crate) use super::rooms::{announce, members, withdraw};

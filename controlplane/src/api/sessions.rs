@@ -1,5 +1,7 @@
 //! `sessions/new`, `GET` and `DELETE` of a session.
 
+use std::num::NonZeroU8;
+
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
@@ -31,7 +33,13 @@ pub(crate) async fn create(
              of these cannot connect",
         ));
     }
-    let (id, plan) = tokio::spawn(async move { open(&service, &app, body).await })
+    let loudest_audio = loudest_audio(query.as_deref().unwrap_or_default())?;
+    let request = move |session| CreateSession {
+        session,
+        description: body.map(|body| body.session_description.into()),
+        loudest_audio,
+    };
+    let (id, plan) = tokio::spawn(async move { open(&service, &app, request).await })
         .await
         .map_err(|error| ApiError::internal(&error))??;
     let response = NewSessionResponse {
@@ -73,7 +81,7 @@ pub(crate) async fn delete(
 async fn open(
     service: &Service,
     app: &str,
-    body: Option<NewSessionRequest>,
+    request: impl FnOnce(SessionId) -> CreateSession,
 ) -> Result<(SessionId, Plan), ApiError> {
     let plane = service.plane()?;
     let shard = service
@@ -83,10 +91,7 @@ async fn open(
     let mut random = [0; 12];
     Csprng.fill(&mut random);
     let id = SessionId::new(NODE, shard, random);
-    let request = CreateSession {
-        session: id,
-        description: body.map(|body| body.session_description.into()),
-    };
+    let request = request(id);
     let mut plan = {
         let transport = local_transport(&plane, id);
         let directory = service.registry.directory(app);
@@ -140,6 +145,20 @@ fn asks_for_third_party(query: &str) -> bool {
     query
         .split('&')
         .any(|pair| matches!(pair, "thirdparty=true" | "thirdparty=1"))
+}
+
+/// `loudestAudio=N`: the original has none.
+fn loudest_audio(query: &str) -> Result<Option<NonZeroU8>, ApiError> {
+    let mut values = query
+        .split('&')
+        .filter_map(|pair| pair.strip_prefix("loudestAudio="));
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let count = value
+        .parse()
+        .map_err(|_| ApiError::invalid("loudestAudio must be a whole number from 1 to 255"))?;
+    Ok(Some(count))
 }
 
 /// There is one node so far.

@@ -1,5 +1,7 @@
 //! The JSON of the API. Reading is lenient: unknown fields and the content type are ignored.
 
+use std::num::NonZeroU8;
+
 use serde::{Deserialize, Serialize};
 use shared::protocol::MediaKind;
 
@@ -161,6 +163,15 @@ pub struct CloseTrackRequest {
 #[expect(missing_docs, reason = "the names are those of the reference")]
 pub struct UpdateTracksRequest {
     pub tracks: Vec<TrackRequest>,
+}
+
+/// The body of `PUT audio`, which the original has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AudioRequest {
+    /// How many audio tracks are forwarded at most, the loudest; `null` for all.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub loudest_audio: Option<NonZeroU8>,
 }
 
 /// `GetSessionStateResponse`.

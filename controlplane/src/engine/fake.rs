@@ -58,6 +58,7 @@ impl FakeSession {
         let report = |number: &u32| PublicationReport {
             number: *number,
             receiving: false,
+            voice: None,
             layers: Vec::new(),
         };
         self.publications.iter().map(report).collect()

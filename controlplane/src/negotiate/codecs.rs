@@ -6,7 +6,7 @@ use super::error::{ErrorCode, ItemError};
 use super::line::{Candidates, MediaLine};
 use super::model::SessionModel;
 use super::numbers::{Numbers, offered_feedback};
-use super::published::PublishedTrack;
+use super::published::{PublishedFormat, PublishedTrack};
 use crate::sdp::{Fit, Format};
 
 /// For each payload type of the publisher, those of `payload_types` that could carry it.
@@ -15,7 +15,7 @@ pub(super) fn candidates(
     payload_types: &[u8],
     numbers: &Numbers,
 ) -> Vec<Candidates> {
-    let of_source = |source: &super::published::PublishedFormat| {
+    let of_source = |source: &PublishedFormat| {
         let mut fits: Vec<(Fit, u8)> = payload_types
             .iter()
             .filter_map(|number| {
@@ -27,7 +27,6 @@ pub(super) fn candidates(
         fits.sort_by_key(|(fit, _)| core::cmp::Reverse(*fit));
         Candidates {
             source_payload_type: source.codec.payload_type,
-            codec: source.format.codec,
             payload_types: fits.into_iter().map(|(_, number)| number).collect(),
         }
     };
@@ -48,13 +47,12 @@ pub(super) fn settle(
             .payload_types
             .iter()
             .find(|number| accepted.contains(number))?;
+        let known = numbers.format(*number)?;
         Some(CodecMapping {
             source_payload_type: of.source_payload_type,
             payload_type: *number,
-            codec: of.codec,
-            rtx_payload_type: numbers
-                .format(*number)
-                .and_then(|known| known.rtx_payload_type),
+            codec: known.format.codec,
+            rtx_payload_type: known.rtx_payload_type,
         })
     };
     if candidates.first().and_then(mapping).is_none() {
@@ -75,6 +73,27 @@ pub(super) fn map_onto(
         payload_types,
         numbers,
     )
+}
+
+/// The payload type of one of a publisher's formats for an offer of ours. None if there are no more
+/// numbers, or if the blocks of its RED, which keep their numbers, would mean something else.
+pub(super) fn offered_number(
+    published: &PublishedTrack,
+    source: &PublishedFormat,
+    numbers: &mut Numbers,
+) -> Option<u8> {
+    if let Some(block) = source.format.block_payload_type() {
+        let mut others = published.codecs.iter();
+        let opus = others.find(|other| other.codec.payload_type == block)?;
+        let number = numbers.number_for(&opus.format, block, opus.codec.rtx_payload_type);
+        number.filter(|number| *number == block)?;
+    }
+    let PublishedCodec {
+        payload_type,
+        rtx_payload_type,
+        ..
+    } = source.codec;
+    numbers.number_for(&source.format, payload_type, rtx_payload_type)
 }
 
 /// The documented complaint.

@@ -4,7 +4,7 @@ use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 use shared::id::PublicationId;
 use shared::limits::LAYERS_MAX;
-use shared::protocol::{Codec, Hints, LayerParameters, LayerSelection, MediaKind, Mid, Rid};
+use shared::protocol::{Hints, LayerParameters, LayerSelection, MediaKind, Mid, Rid};
 
 use crate::sdp::{Direction, Half, RejectedSection};
 
@@ -101,7 +101,6 @@ pub(super) enum Pending {
 pub(super) struct Candidates {
     /// The publisher's.
     pub(super) source_payload_type: u8,
-    pub(super) codec: Codec,
     /// Ours, the best first.
     pub(super) payload_types: Vec<u8>,
 }

@@ -8,6 +8,8 @@
 //! with `plan.model.encode()` to the data plane, and only on success keep the model and answer.
 //! A call that fails leaves everything as it was.
 
+use std::num::NonZeroU8;
+
 use shared::id::SessionId;
 use shared::protocol::Change;
 
@@ -55,9 +57,15 @@ pub fn create_session(
     let CreateSession {
         session,
         description,
+        loudest_audio,
     } = request;
     let model = SessionModel::new(*session, context.randomness);
-    let changes = vec![Change::Open(model.local_ice.clone())];
+    let mut changes = vec![Change::Open(model.local_ice.clone())];
+    if loudest_audio.is_some() {
+        changes.push(Change::LimitAudio {
+            loudest: *loudest_audio,
+        });
+    }
     match description {
         Some(description) => {
             Answering::begin(model, changes, description, context)?.finish(context)
@@ -119,6 +127,19 @@ pub fn update_tracks(
     publishers: &dyn Publishers,
 ) -> Result<Plan, NegotiationError> {
     update::tracks(model, tracks, publishers)
+}
+
+/// `PUT audio`: how many audio tracks are forwarded to the client at most, the loudest; none for all.
+///
+/// # Errors
+/// The session is full.
+pub fn limit_audio(
+    model: &SessionModel,
+    loudest: Option<NonZeroU8>,
+) -> Result<Plan, NegotiationError> {
+    model
+        .clone()
+        .into_plan(vec![Change::LimitAudio { loudest }])
 }
 
 /// The tracks that `request` pulls: what the caller must be able to look up, each pair once.

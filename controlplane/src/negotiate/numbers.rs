@@ -4,7 +4,7 @@
 //! RFC 8843 §9.1 and RFC 8285 §6 demand it; Chrome crashes where it is broken.
 
 use serde::{Deserialize, Serialize};
-use shared::protocol::{Extension, ExtensionMapping, MediaKind};
+use shared::protocol::{Codec, Extension, ExtensionMapping, MediaKind};
 
 use crate::sdp::{Feedback, Fit, Format, LocalCodec, Section, SectionCodec, SectionExtension};
 
@@ -34,7 +34,10 @@ impl Numbers {
     /// that do not contradict what a number means already, in the client's order.
     pub(super) fn learn(&mut self, section: &Section) -> Vec<u8> {
         let mut accepted = Vec::new();
-        for codec in &section.codecs {
+        let is_red = |codec: &&SectionCodec| codec.format.codec == Codec::Red;
+        let (red, others): (Vec<_>, Vec<_>) = section.codecs.iter().partition(is_red);
+        // What RED is made of comes before it.
+        for codec in others.into_iter().chain(red) {
             if self.learn_codec(codec) {
                 accepted.push(codec.payload_type);
                 if section.direction.sends() {
@@ -42,6 +45,8 @@ impl Numbers {
                 }
             }
         }
+        let place = |number: &u8| section.payload_types.iter().position(|own| own == number);
+        accepted.sort_by_key(place);
         for payload_type in &section.payload_types {
             self.take(*payload_type);
         }
@@ -60,6 +65,14 @@ impl Numbers {
             return known.format.fit(&codec.format) == Fit::Same;
         }
         if self.is_taken(codec.payload_type) && !self.is_unknown(codec.payload_type) {
+            return false;
+        }
+        let block = codec.format.block_payload_type();
+        let is_opus = |block| {
+            let known = self.format(block);
+            known.is_some_and(|known| known.format.codec == Codec::Opus)
+        };
+        if !block.is_none_or(is_opus) {
             return false;
         }
         let rtx = codec

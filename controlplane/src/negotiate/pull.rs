@@ -6,7 +6,7 @@ use shared::protocol::{
 };
 
 use super::client_offer::Answering;
-use super::codecs::{candidates, is_for_subscriber, map_onto, missing_codec};
+use super::codecs::{candidates, is_for_subscriber, map_onto, missing_codec, offered_number};
 use super::error::{ErrorCode, ItemError};
 use super::item::Pull;
 use super::line::{MediaLine, Pending, Receive, Subscription, Wish};
@@ -167,8 +167,7 @@ fn lay_out(
     check_room(model)?;
     let mut payload_types: Vec<u8> = Vec::new();
     for source in published.codecs.iter().take(shared::limits::CODECS_MAX) {
-        let (wanted, rtx) = (source.codec.payload_type, source.codec.rtx_payload_type);
-        let number = model.numbers.number_for(&source.format, wanted, rtx);
+        let number = offered_number(published, source, &mut model.numbers);
         payload_types.extend(number.filter(|number| !payload_types.contains(number)));
     }
     let candidates = candidates(published, &payload_types, &model.numbers);

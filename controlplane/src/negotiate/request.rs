@@ -4,6 +4,7 @@
 //! and are checked here, so that an error can name the field.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU8;
 
 use shared::id::SessionId;
 use shared::protocol::{Fingerprint, Hints};
@@ -27,6 +28,8 @@ pub struct CreateSession {
     pub session: SessionId,
     /// An offer to be connected by at once, if the body had one.
     pub description: Option<SessionDescription>,
+    /// How many audio tracks are forwarded to the client at most, the loudest; none for all.
+    pub loudest_audio: Option<NonZeroU8>,
 }
 
 /// `POST tracks/new`.

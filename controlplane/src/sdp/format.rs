@@ -19,7 +19,8 @@ pub struct Format {
 pub enum Fit {
     /// Not at all.
     None,
-    /// Another profile, but every stream that browsers make in the one decodes in the other.
+    /// Another profile, but every stream that browsers make in the one decodes in the other; or Opus
+    /// for a publisher of RED, which can be unwrapped.
     Compatible,
     /// The same configuration.
     Same,
@@ -31,7 +32,8 @@ impl Format {
     /// `channels` is 1 where the rtpmap has none (RFC 8866 §6.6).
     pub fn recognise(name: &str, clock_rate: u32, channels: u8, parameters: &str) -> Option<Self> {
         let codec = codec_of(name)?;
-        let channels_expected = if codec == Codec::Opus { 2 } else { 1 };
+        let is_stereo = matches!(codec, Codec::Opus | Codec::Red);
+        let channels_expected = if is_stereo { 2 } else { 1 };
         if clock_rate != codec.clock_rate()
             || channels != channels_expected
             || parameters.len() > PARAMETERS_BYTES_MAX
@@ -63,6 +65,7 @@ impl Format {
     pub fn encoding(&self) -> &'static str {
         match self.codec {
             Codec::Opus => "opus/48000/2",
+            Codec::Red => "red/48000/2",
             Codec::Pcmu => "PCMU/8000",
             Codec::Pcma => "PCMA/8000",
             Codec::G722 => "G722/8000",
@@ -82,10 +85,24 @@ impl Format {
         })
     }
 
+    /// Of RED, the payload type of all its blocks (RFC 2198 §5); none if they differ.
+    pub fn block_payload_type(&self) -> Option<u8> {
+        if self.codec != Codec::Red {
+            return None;
+        }
+        let mut blocks = self.parameters.split('/').map(|text| text.trim().parse());
+        let first = blocks.next()?.ok().filter(|number| *number < 128)?;
+        blocks.all(|other| other == Ok(first)).then_some(first)
+    }
+
     /// How well a stream of this format suits a receiver that asked for `receiver`.
     ///
     /// Levels are left aside: senders ask for less by themselves (`level-asymmetry-allowed`).
     pub fn fit(&self, receiver: &Self) -> Fit {
+        if self.codec == Codec::Red && receiver.codec == Codec::Opus {
+            // It can be unwrapped on the way.
+            return Fit::Compatible;
+        }
         if self.codec != receiver.codec {
             return Fit::None;
         }
@@ -98,6 +115,8 @@ impl Format {
                 self.number("profile-id", 1) == receiver.number("profile-id", 1)
                     && self.number("tier-flag", 0) == receiver.number("tier-flag", 0)
             }
+            // The blocks keep their numbers on the way, so these must mean the same to both.
+            Codec::Red => self.block_payload_type() == receiver.block_payload_type(),
             Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::Vp8 => true,
         };
         if same { Fit::Same } else { Fit::None }
@@ -116,6 +135,7 @@ impl Format {
                 h264::Profile::of(self).is_some()
                     && matches!(self.number("packetization-mode", 0), Some(0 | 1))
             }
+            Codec::Red => self.block_payload_type().is_some(),
             Codec::Opus
             | Codec::Pcmu
             | Codec::Pcma
@@ -134,7 +154,7 @@ fn codec_of(name: &str) -> Option<Codec> {
     Some(*codec)
 }
 
-const CODECS: [(&str, Codec); 9] = [
+const CODECS: [(&str, Codec); 10] = [
     ("opus", Codec::Opus),
     ("PCMU", Codec::Pcmu),
     ("PCMA", Codec::Pcma),
@@ -144,6 +164,7 @@ const CODECS: [(&str, Codec); 9] = [
     ("H264", Codec::H264),
     ("H265", Codec::H265),
     ("AV1", Codec::Av1),
+    ("red", Codec::Red),
 ];
 
 /// Bytes of one `a=fmtp` value that are kept; a codec with a longer one is not negotiated.
@@ -169,16 +190,32 @@ mod tests {
             Format::recognise("vp8", 90_000, 1, "").map(|f| f.codec),
             Some(Codec::Vp8)
         );
-        for name in [
-            "red",
-            "ulpfec",
-            "CN",
-            "telephone-event",
-            "rtx",
-            "flexfec-03",
-        ] {
+        for name in ["ulpfec", "CN", "telephone-event", "rtx", "flexfec-03"] {
             assert_eq!(Format::recognise(name, 90_000, 1, ""), None, "{name}");
         }
+    }
+
+    #[test]
+    fn red_must_name_one_payload_type() {
+        let red = |parameters| Format::recognise("red", 48_000, 2, parameters);
+        let block = |parameters| red(parameters).and_then(|red| red.block_payload_type());
+        assert_eq!(block("111/111"), Some(111));
+        assert_eq!(block("109/109/109"), Some(109));
+        for parameters in ["", "111/0", "128/128", "opus/opus", "111/"] {
+            assert_eq!(red(parameters), None, "{parameters:?}");
+        }
+        // Of video.
+        assert_eq!(Format::recognise("red", 90_000, 1, "96/96"), None);
+    }
+
+    #[test]
+    fn red_suits_who_gives_its_blocks_the_same_number_and_whoever_takes_opus() {
+        let red = |parameters| Format::recognise("red", 48_000, 2, parameters).unwrap();
+        let opus = Format::recognise("opus", 48_000, 2, "useinbandfec=1").unwrap();
+        assert_eq!(red("111/111").fit(&red("111/111/111")), Fit::Same);
+        assert_eq!(red("111/111").fit(&red("109/109")), Fit::None);
+        assert_eq!(red("111/111").fit(&opus), Fit::Compatible);
+        assert_eq!(opus.fit(&red("111/111")), Fit::None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use ::sdp::description::media::MediaDescription;
 use ::sdp::description::session::SessionDescription;
-use shared::protocol::{MediaKind, Mid};
+use shared::protocol::{Codec, MediaKind, Mid};
 
 use super::attribute::{self, Attributes, invalid};
 use super::bounds;
@@ -146,7 +146,7 @@ fn codecs(
     table
         .entries
         .retain(|entry| numbers.contains(&entry.payload_type));
-    let codecs = numbers
+    let mut codecs: Vec<SectionCodec> = numbers
         .iter()
         .filter_map(|number| {
             let format = table
@@ -161,6 +161,17 @@ fn codecs(
         })
         .take(shared::limits::CODECS_MAX)
         .collect();
+    let is_opus = |codec: &&SectionCodec| codec.format.codec == Codec::Opus;
+    let opus: Vec<u8> = codecs
+        .iter()
+        .filter(is_opus)
+        .map(|codec| codec.payload_type)
+        .collect();
+    // RED of something else is not forwarded.
+    codecs.retain(|codec| {
+        let block = codec.format.block_payload_type();
+        block.is_none_or(|block| opus.contains(&block))
+    });
     (numbers, codecs)
 }
 

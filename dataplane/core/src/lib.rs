@@ -32,6 +32,7 @@ mod egress;
 mod ingress;
 mod session;
 mod shard;
+mod speech;
 
 pub use outbox::{Outbox, Path};
 pub use shard::{Shard, ShardConfig};

@@ -49,8 +49,20 @@ pub struct PublicationReport {
     pub number: u32,
     /// Whether a packet came lately.
     pub receiving: bool,
+    /// How it sounds; none of video, and of a publisher that does not tell (RFC 6464).
+    pub voice: Option<VoiceReport>,
     /// In the order of [`super::PublishParameters::layers`].
     pub layers: Vec<LayerReport>,
+}
+
+/// How an audio track sounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VoiceReport {
+    /// Over the last half a second or so, in dB below the loudest that can be: 127 is silence
+    /// (RFC 6464 §3).
+    pub level: u8,
+    /// Whether it is loud often enough to be speech.
+    pub speaking: bool,
 }
 
 /// How things stand with one layer.
@@ -92,6 +104,9 @@ pub struct SubscriptionReport {
     pub current: Option<LayerPlace>,
     /// Why it is no more.
     pub reason: LayerReason,
+    /// Of audio whose publisher tells how loud it is: its place among the audio that the session
+    /// receives, 1 for what is heard best.
+    pub rank: Option<u16>,
     /// Nothing leaves until a key frame has come.
     pub awaits_keyframe: bool,
     /// Bits a second over the last second or so, RTP headers included.
@@ -147,4 +162,6 @@ pub enum LayerReason {
     Asked,
     /// The subscriber asked for nothing.
     Paused,
+    /// It is audio, and not among the loudest that the subscriber asked for.
+    NotLoudest,
 }

@@ -57,7 +57,7 @@ fn check_change(change: &Change) -> Checked {
         Change::Publish(parameters) => check_publish(parameters),
         Change::Subscribe(parameters) => check_subscribe(parameters),
         Change::Resubscribe { codecs, .. } => check_codecs(codecs),
-        Change::Unpublish { .. } | Change::Unsubscribe { .. } => Ok(()),
+        Change::Unpublish { .. } | Change::Unsubscribe { .. } | Change::LimitAudio { .. } => Ok(()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Requests and messages of every shape, for tests.
 
+use core::num::NonZeroU8;
+
 use arrayvec::ArrayString;
 
 use crate::id::{PublicationId, SessionId, ShardIndex};
@@ -147,6 +149,10 @@ pub(super) fn publication_report() -> PublicationReport {
     PublicationReport {
         number: 1,
         receiving: true,
+        voice: Some(VoiceReport {
+            level: 127,
+            speaking: true,
+        }),
         layers: vec![layer],
     }
 }
@@ -171,6 +177,7 @@ pub(super) fn statistics() -> SessionStatistics {
         }),
         current: None,
         reason: LayerReason::Bandwidth,
+        rank: Some(256),
         awaits_keyframe: true,
         bit_rate: 0,
         packets: 3,
@@ -248,6 +255,10 @@ pub(super) fn requests() -> Vec<Request> {
             Change::Subscribe(Box::new(subscribe())),
             Change::Unsubscribe { number: 4 },
             resubscribe(),
+            Change::LimitAudio {
+                loudest: NonZeroU8::new(3),
+            },
+            Change::LimitAudio { loudest: None },
         ]),
     ]
 }

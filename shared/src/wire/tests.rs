@@ -432,6 +432,10 @@ fn largest_publications() -> Vec<PublicationReport> {
     let publication = PublicationReport {
         number: u32::MAX,
         receiving: true,
+        voice: Some(VoiceReport {
+            level: u8::MAX,
+            speaking: true,
+        }),
         layers: vec![layer; LAYERS_MAX],
     };
     vec![publication; PUBLICATIONS_PER_SESSION_MAX]
@@ -466,7 +470,8 @@ fn the_largest_statistics_fit_a_record() {
         sending: true,
         wanted: Some(place),
         current: Some(place),
-        reason: LayerReason::Paused,
+        reason: LayerReason::NotLoudest,
+        rank: Some(u16::MAX),
         awaits_keyframe: true,
         bit_rate: u64::MAX,
         packets: u64::MAX,

@@ -65,6 +65,13 @@ struct PublicationStats {
     kind: Option<&'static str>,
     /// Whether a packet came lately.
     receiving: bool,
+    /// Of audio whose packets tell: from 0, which is silence, to 1, the loudest that can be; half of
+    /// that is 6 dB less. Over the last half a second or so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audio_level: Option<f64>,
+    /// Whether that is loud often enough to be speech.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    speaking: Option<bool>,
     /// One without a rid, or one for each rid.
     layers: Vec<LayerStats>,
 }
@@ -110,8 +117,13 @@ struct SubscriptionStats {
     /// What it gets.
     #[serde(skip_serializing_if = "Option::is_none")]
     current_layer: Option<LayerName>,
-    /// Why it is no more: `best`, `bandwidth`, `publisherNotSending`, `asked` or `paused`.
+    /// Why it is no more: `best`, `bandwidth`, `publisherNotSending`, `asked`, `paused` or
+    /// `notLoudest`.
     reason: &'static str,
+    /// Of audio whose publisher tells how loud it is: 1 for what is heard best of all that the
+    /// client receives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rank: Option<u16>,
     /// Nothing leaves until a key frame has come.
     awaiting_key_frame: bool,
     freeze_risk: FreezeRisk,
@@ -213,6 +225,8 @@ impl PublicationStats {
             track_name: track.map(|track| track.track_name.clone()),
             kind: track.map(|track| kind(track.kind)),
             receiving: report.receiving,
+            audio_level: report.voice.map(|voice| amplitude(voice.level)),
+            speaking: report.voice.map(|voice| voice.speaking),
             layers: report.layers.iter().map(LayerStats::new).collect(),
         }
     }
@@ -249,6 +263,7 @@ impl SubscriptionStats {
             wanted_layer: report.wanted.map(LayerName::new),
             current_layer: report.current.map(LayerName::new),
             reason: reason(report.reason),
+            rank: report.rank,
             awaiting_key_frame: report.awaits_keyframe,
             freeze_risk: risk,
             bitrate: report.bit_rate,
@@ -283,7 +298,7 @@ fn freeze_risk(report: &SubscriptionReport, estimate: Option<&EstimateReport>) -
     let queue_us = estimate.map_or(0, |estimate| estimate.queue_delay_us);
     let loss = fraction(report.fraction_lost);
     let stands = report.awaits_keyframe || !report.sending;
-    if report.reason == LayerReason::Paused {
+    if matches!(report.reason, LayerReason::Paused | LayerReason::NotLoudest) {
         FreezeRisk::Low
     } else if stands || loss >= LOSS_HIGH || queue_us >= QUEUE_HIGH_US {
         FreezeRisk::High
@@ -317,6 +332,7 @@ fn reason(reason: LayerReason) -> &'static str {
         LayerReason::PublisherNotSending => "publisherNotSending",
         LayerReason::Asked => "asked",
         LayerReason::Paused => "paused",
+        LayerReason::NotLoudest => "notLoudest",
     }
 }
 
@@ -327,6 +343,12 @@ fn seconds(micros: u32) -> f64 {
 /// RFC 3550 §6.4.1: the fraction is in 1/256.
 fn fraction(lost: u8) -> f64 {
     f64::from(lost) / 256.0
+}
+
+/// What WebRTC's statistics call `audioLevel`: linear, of a level in -dBov, to four places.
+fn amplitude(level: u8) -> f64 {
+    let amplitude = 10_f64.powf(-f64::from(level) / 20.0);
+    (amplitude * 1e4).round() / 1e4
 }
 
 /// Repairs keep up with less.
@@ -350,6 +372,7 @@ mod tests {
             wanted: None,
             current: None,
             reason: LayerReason::Best,
+            rank: None,
             awaits_keyframe: false,
             bit_rate: 0,
             packets: 0,
@@ -423,7 +446,9 @@ mod tests {
             ..leg()
         };
         assert_eq!(freeze_risk(&silent, None), FreezeRisk::High);
-        silent.reason = LayerReason::Paused;
-        assert_eq!(freeze_risk(&silent, None), FreezeRisk::Low);
+        for reason in [LayerReason::Paused, LayerReason::NotLoudest] {
+            silent.reason = reason;
+            assert_eq!(freeze_risk(&silent, None), FreezeRisk::Low);
+        }
     }
 }

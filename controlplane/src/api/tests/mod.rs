@@ -2,6 +2,7 @@
 
 mod access;
 mod account;
+mod audio;
 mod calls;
 mod stats;
 mod surface;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use shared::id::SessionId;
 use shared::protocol::{
     CommandError, EstimateReport, LayerPlace, LayerReason, LayerReport, PublicationReport, Rid,
-    SessionStatistics, SubscriptionReport, TransportState,
+    SessionStatistics, SubscriptionReport, TransportState, VoiceReport,
 };
 use tower::ServiceExt as _;
 
@@ -92,6 +92,7 @@ fn statistics(id: &str) -> SessionStatistics {
             ..place("b")
         }),
         reason: LayerReason::Bandwidth,
+        rank: Some(2),
         awaits_keyframe: false,
         bit_rate: 480_000,
         packets: 100,
@@ -122,6 +123,10 @@ fn statistics(id: &str) -> SessionStatistics {
         publications: vec![PublicationReport {
             number: 7,
             receiving: true,
+            voice: Some(VoiceReport {
+                level: 20,
+                speaking: true,
+            }),
             layers: vec![layer],
         }],
         subscriptions: vec![subscription],
@@ -151,6 +156,8 @@ async fn statistics_tell_what_each_track_gets_and_why() {
         // The model does not know number 7: it has no names.
         "publications": [{
             "receiving": true,
+            "audioLevel": 0.1,
+            "speaking": true,
             "layers": [{
                 "receiving": true,
                 "bitrate": 40_000,
@@ -172,6 +179,7 @@ async fn statistics_tell_what_each_track_gets_and_why() {
             "wantedLayer": { "rid": "a" },
             "currentLayer": { "rid": "b", "spatialLayer": 0, "temporalLayer": 1 },
             "reason": "bandwidth",
+            "rank": 2,
             "awaitingKeyFrame": false,
             "freezeRisk": "medium",
             "bitrate": 480_000,

@@ -62,7 +62,8 @@ impl Conversation {
                 | Change::SetRemote(_)
                 | Change::RestartIce { .. }
                 | Change::Publish(_)
-                | Change::Unpublish { .. } => {}
+                | Change::Unpublish { .. }
+                | Change::LimitAudio { .. } => {}
             }
         }
         self.model = plan.model;

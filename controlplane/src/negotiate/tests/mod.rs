@@ -8,6 +8,7 @@ mod errors;
 mod model;
 mod pull;
 mod push;
+mod red;
 mod renegotiate;
 mod shapes;
 mod traps;
@@ -17,11 +18,11 @@ use std::collections::HashMap;
 
 use shared::id::{SessionId, ShardIndex};
 use shared::protocol::{
-    Change, Fingerprint, HashAlgorithm, PublishParameters, SubscribeParameters,
+    Change, Codec, Fingerprint, HashAlgorithm, PublishParameters, SubscribeParameters,
 };
 
 use super::*;
-use crate::sdp::tests::{AIORTC, CHROME_VIDEO_FIRST, FIREFOX};
+use crate::sdp::tests::{AIORTC, CHROME_AUDIO_FIRST, CHROME_VIDEO_FIRST, FIREFOX};
 use checker::check;
 
 /// Everything that a negotiation needs, all of it repeatable.
@@ -87,6 +88,7 @@ impl Bed {
         let request = CreateSession {
             session: id(number),
             description: None,
+            loudest_audio: None,
         };
         let plan = create_session(&request, &mut self.context()).unwrap();
         assert!(matches!(plan.changes.as_slice(), [Change::Open(_)]));

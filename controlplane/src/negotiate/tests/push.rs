@@ -107,10 +107,16 @@ fn an_answer_offers_only_the_feedback_that_we_act_on() {
             "a=rtcp-fb:96 nack pli"
         ]
     );
-    for name in ["goog-remb", "red/", "ulpfec", "telephone-event", "CN/8000"] {
+    for name in [
+        "goog-remb",
+        "red/90000",
+        "ulpfec",
+        "telephone-event",
+        "CN/8000",
+    ] {
         assert!(!answer.contains(name), "{name}");
     }
-    assert!(section(&answer, "1")[0].ends_with("UDP/TLS/RTP/SAVPF 111 9 0 8"));
+    assert!(section(&answer, "1")[0].ends_with("UDP/TLS/RTP/SAVPF 111 63 9 0 8"));
     assert!(has(&answer, "1", "a=fmtp:111 minptime=10;useinbandfec=1"));
     assert!(has(&answer, "0", "a=fmtp:97 apt=96"));
 }
@@ -214,6 +220,7 @@ fn sections_that_no_call_has_named_are_received_until_one_does() {
     let request = CreateSession {
         session: id(1),
         description: offer(CHROME_VIDEO_FIRST),
+        loudest_audio: None,
     };
     let plan = checked(create_session(&request, &mut bed.context()).unwrap());
     assert!(has(&sdp(&plan), "0", "a=recvonly"));

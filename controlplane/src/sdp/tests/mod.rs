@@ -34,13 +34,14 @@ fn codecs(section: &Section) -> Vec<(u8, Codec, Option<u8>)> {
 }
 
 #[test]
-fn chromes_audio_is_read_without_red_cn_and_telephone_event() {
+fn chromes_audio_is_read_without_cn_and_telephone_event() {
     let offer = offer(CHROME_AUDIO_FIRST);
     let audio = &offer.sections[0];
     assert_eq!(
         codecs(audio),
         [
             (111, Codec::Opus, None),
+            (63, Codec::Red, None),
             (9, Codec::G722, None),
             (0, Codec::Pcmu, None),
             (8, Codec::Pcma, None)

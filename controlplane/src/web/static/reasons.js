@@ -87,6 +87,8 @@ export function explainLayer({ reason, awaitingKeyFrame, freezeRisk }) {
       return `You asked for this size.${shaky}`;
     case 'paused':
       return 'Paused.';
+    case 'notLoudest':
+      return 'Others are louder just now.';
     default:
       return reason;
   }

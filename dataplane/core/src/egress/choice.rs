@@ -20,6 +20,7 @@ impl Leg {
     /// a layer begins or ceases to be received, and now and then (bit rates change).
     pub(crate) fn select(&mut self, now: Timestamp, publication: &Publication) {
         self.target = match self.allowance {
+            _ if self.is_outranked => None,
             Allowance::Unlimited => {
                 let states = self.states(now, publication);
                 self.selector.select(now, &states);

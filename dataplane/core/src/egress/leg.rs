@@ -5,7 +5,7 @@ use shared::counters::DropReason;
 use shared::id::PublicationId;
 use shared::limits::CODECS_MAX;
 use shared::protocol::{
-    CodecMapping, Extension, Hints, LayerSelection, MediaKind, SubscribeParameters,
+    Codec, CodecMapping, Extension, Hints, LayerSelection, MediaKind, SubscribeParameters,
 };
 
 use super::layer_filter::{Decision, LayerFilter, Verdict};
@@ -47,6 +47,8 @@ pub(crate) struct Leg {
     pub(super) selector: Selector,
     pub(super) hints: Hints,
     pub(super) allowance: Allowance,
+    /// Nothing is to leave, since others are louder.
+    pub(super) is_outranked: bool,
     kind: MediaKind,
     source: PublicationId,
 }
@@ -110,6 +112,8 @@ pub(crate) struct Forwarded {
     pub(crate) frame_number: Option<u16>,
     /// What to write into a dependency descriptor: the sub-layers that are left.
     pub(crate) cut: Option<SubLayer>,
+    /// The primary encoding of RED leaves alone: the subscriber takes no RED.
+    pub(crate) is_unwrapped: bool,
 }
 
 impl Leg {
@@ -139,6 +143,7 @@ impl Leg {
             selector: Selector::new(parameters.selection),
             hints: parameters.hints,
             allowance: Allowance::default(),
+            is_outranked: false,
             kind: parameters.kind,
             source: parameters.source,
         }
@@ -206,6 +211,22 @@ impl Leg {
             self.interrupt();
         }
         self.allowance = allowance;
+    }
+
+    /// Whether others are so much louder that nothing of this is to leave; [`Self::select`] comes
+    /// next. Returns whether that is new. What comes after goes on with the next number.
+    pub(crate) fn set_outranked(&mut self, is_outranked: bool) -> bool {
+        let is_new = self.is_outranked != is_outranked;
+        self.is_outranked = is_outranked;
+        if is_new && is_outranked {
+            self.interrupt();
+        }
+        is_new
+    }
+
+    /// Whether others are louder.
+    pub(crate) fn is_outranked(&self) -> bool {
+        self.is_outranked
     }
 
     /// Packets that were to leave did not: nothing more of this source does before a key frame.
@@ -296,7 +317,7 @@ impl Leg {
     /// Decides whether and how a packet of `layer` leaves.
     ///
     /// # Errors
-    /// [`DropReason::LayerNotSelected`], [`DropReason::AwaitingKeyframe`],
+    /// [`DropReason::LayerNotSelected`], [`DropReason::NotLoudest`], [`DropReason::AwaitingKeyframe`],
     /// [`DropReason::CodecNotMapped`], [`DropReason::TooLate`] for a packet from before the leg's
     /// beginning, or [`DropReason::PaddingOnly`]: the hole that such a packet
     /// would leave is closed. So it is with a packet of a sub-layer that is not wanted, which is
@@ -312,7 +333,7 @@ impl Leg {
             layer,
             stream: packet.stream,
         };
-        let Some(payload_type) = self.payload_type(packet.payload_type) else {
+        let Some(mapping) = self.cached_mapping(packet.payload_type) else {
             self.rewriter.skip(source, sequence_number);
             return Err(DropReason::CodecNotMapped);
         };
@@ -333,7 +354,7 @@ impl Leg {
         Ok(Forwarded {
             starts,
             switched: starts && before.is_some(),
-            ..forwarded(rewritten, payload_type)
+            ..forwarded(rewritten, mapping, packet.codec)
         })
     }
 
@@ -345,7 +366,11 @@ impl Leg {
         packet: &CachedPacket<'_>,
     ) -> Result<Rewritten, DropReason> {
         if self.target != Some(source.layer) {
-            return Err(DropReason::LayerNotSelected);
+            return Err(if self.is_outranked {
+                DropReason::NotLoudest
+            } else {
+                DropReason::LayerNotSelected
+            });
         }
         // Before the start of what is being forwarded, or in a gap that was cut down: to start with
         // it would be to go back in time. With audio, where one can start with any packet, all
@@ -389,14 +414,14 @@ impl Leg {
         verdict == Verdict::Withhold
     }
 
-    fn payload_type(&mut self, source_payload_type: u8) -> Option<u8> {
+    fn cached_mapping(&mut self, source_payload_type: u8) -> Option<CodecMapping> {
         if self
             .mapping
             .is_none_or(|mapping| mapping.source_payload_type != source_payload_type)
         {
             self.mapping = self.mapping(source_payload_type).copied();
         }
-        self.mapping.map(|mapping| mapping.payload_type)
+        self.mapping
     }
 
     pub(super) fn mapping(&self, source_payload_type: u8) -> Option<&CodecMapping> {
@@ -407,11 +432,11 @@ impl Leg {
 }
 
 /// A packet of a source that goes on.
-pub(super) fn forwarded(rewritten: Rewritten, payload_type: u8) -> Forwarded {
+pub(super) fn forwarded(rewritten: Rewritten, mapping: CodecMapping, codec: Codec) -> Forwarded {
     Forwarded {
         index: rewritten.index,
         timestamp: rewritten.timestamp,
-        payload_type,
+        payload_type: mapping.payload_type,
         marker: rewritten.marker,
         starts: false,
         switched: false,
@@ -419,6 +444,7 @@ pub(super) fn forwarded(rewritten: Rewritten, payload_type: u8) -> Forwarded {
         vp9: rewritten.vp9,
         frame_number: rewritten.frame_number,
         cut: rewritten.cut,
+        is_unwrapped: codec == Codec::Red && mapping.codec != Codec::Red,
     }
 }
 

@@ -83,7 +83,7 @@ impl Leg {
         }
         self.repeater.spend(now, index, self.round_trip())?;
         Ok(Repeat {
-            forwarded: forwarded(rewritten, mapping.payload_type),
+            forwarded: forwarded(rewritten, mapping, packet.codec),
             packet,
             rtx: self.repeater.numbers(mapping.rtx_payload_type),
             is_former: self.rewriter.source() != Some(source),
@@ -106,7 +106,7 @@ impl Leg {
         let mapping = *self.mapping(packet.payload_type)?;
         let rewritten = self.rewriter.map(source, number, packet.info)?;
         Some(Repeat {
-            forwarded: forwarded(rewritten, mapping.payload_type),
+            forwarded: forwarded(rewritten, mapping, packet.codec),
             packet,
             rtx: Some(self.repeater.numbers(mapping.rtx_payload_type)?),
             is_former: self.rewriter.source() != Some(source),

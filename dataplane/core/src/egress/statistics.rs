@@ -24,6 +24,8 @@ pub(crate) struct LegStatistics {
     rate: Rate,
     /// What came of sharing out what the path carries; none if the leg has no part in that.
     pub(crate) granted: Option<Granted>,
+    /// Its place among the audio of its session, when that was ranked last.
+    pub(crate) rank: Option<u16>,
     /// Why it gets no more, as it was when it was measured last.
     pub(crate) reason: Option<LayerReason>,
 }

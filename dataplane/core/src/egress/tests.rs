@@ -3,6 +3,7 @@
 
 mod frame_numbers;
 mod layers;
+mod red;
 mod reports;
 
 use core::time::Duration;

@@ -56,7 +56,8 @@ impl Leg {
     ) -> Option<Written<'a>> {
         let written = self.write_plain(forwarded, number, packet, out)?;
         // RFC 3550 §6.4.1: payload octets, padding not counted.
-        self.reports.sent(written.len(), packet.payload().len());
+        self.reports
+            .sent(written.len(), payload_of(forwarded, packet).len());
         Some(written)
     }
 
@@ -113,7 +114,7 @@ impl Leg {
         out: &mut [u8],
     ) -> Option<Written<'a>> {
         let header = OutgoingHeader {
-            padded: packet.is_padded(),
+            padded: packet.is_padded() && !forwarded.is_unwrapped,
             marker: forwarded.marker,
             payload_type: forwarded.payload_type,
             sequence_number: wire(forwarded.index),
@@ -121,7 +122,9 @@ impl Leg {
             ssrc: self.ssrc,
         };
         let header_len = self.write_header(&header, (forwarded, number), packet, out)?;
-        let payload = if forwarded.vp8.is_none() && forwarded.vp9.is_none() {
+        let payload = if forwarded.is_unwrapped {
+            PayloadSource::Shared(packet.primary_payload())
+        } else if forwarded.vp8.is_none() && forwarded.vp9.is_none() {
             PayloadSource::Shared(packet.padded_payload())
         } else {
             let payload = packet.padded_payload();
@@ -158,7 +161,7 @@ impl Leg {
             .get_mut(header_len..)?
             .split_first_chunk_mut::<OSN_BYTES>()?;
         *original = wire(forwarded.index).to_be_bytes();
-        let copied = write_payload(forwarded, packet, packet.payload(), rest)?;
+        let copied = write_payload(forwarded, packet, payload_of(forwarded, packet), rest)?;
         let payload = PayloadSource::InSlot(header_len + OSN_BYTES + copied);
         Some(Written {
             ssrc: rtx.ssrc,
@@ -218,6 +221,15 @@ fn own_descriptor<'a>(
         write_frame_number(written, number)?;
     }
     Some(written)
+}
+
+/// The payload that leaves, as far as the cache holds it, without padding.
+fn payload_of<'a>(forwarded: &Forwarded, packet: &CachedPacket<'a>) -> &'a [u8] {
+    if forwarded.is_unwrapped {
+        packet.primary_payload()
+    } else {
+        packet.payload()
+    }
 }
 
 /// Copies `payload`, that of `packet` with or without padding, with the numbers of this leg and

@@ -7,8 +7,9 @@ use shared::protocol::{Codec, Extension, MediaKind};
 use super::sub_layers::LayerPosition;
 use crate::relay::Formats;
 use crate::rtp::dependency_descriptor::frame_number;
-use crate::rtp::payload::{starts_keyframe, vp8, vp9};
+use crate::rtp::payload::{red, starts_keyframe, vp8, vp9};
 use crate::rtp::{RtpError, RtpHeader};
+use crate::speech::AudioLevel;
 use crate::time::{NtpTime, Timestamp};
 
 /// What legs need to know of a packet again and again, so that none of them parses anything.
@@ -43,6 +44,8 @@ pub(crate) struct PacketInfo {
     /// Where it stands among the layers of its stream, if that has any.
     pub(crate) position: Option<LayerPosition>,
     payload_start: u16,
+    /// Where the primary encoding of RED starts; of other codecs, the payload.
+    primary_start: u16,
     payload_end: u16,
     extensions: [ExtensionData; END_TO_END_MAX],
     extension_count: u8,
@@ -101,7 +104,7 @@ impl PacketInfo {
     /// Reads what is needed of an opened packet.
     ///
     /// # Errors
-    /// If the padding lies, or the packet is longer than any datagram.
+    /// If the padding or the headers of RED lie, or the packet is longer than any datagram.
     pub(crate) fn read(
         received_at: Timestamp,
         header: &RtpHeader,
@@ -134,6 +137,7 @@ impl PacketInfo {
             frame_number: None,
             position: None,
             payload_start: length(header.len())?,
+            primary_start: length(header.len() + primary_start(codec, payload)?)?,
             payload_end: length(header.len() + payload.len())?,
             extensions: [ExtensionData::NONE; END_TO_END_MAX],
             extension_count: 0,
@@ -151,6 +155,11 @@ impl PacketInfo {
     /// Where the payload stands in the packet, without padding.
     pub(crate) fn payload(&self) -> Range<usize> {
         usize::from(self.payload_start)..usize::from(self.payload_end)
+    }
+
+    /// Where the payload stands without what RED repeats.
+    pub(crate) fn primary_payload(&self) -> Range<usize> {
+        usize::from(self.primary_start)..usize::from(self.payload_end)
     }
 
     /// The end-to-end header extensions of `packet`, which this was read from.
@@ -176,6 +185,13 @@ impl PacketInfo {
         let mut extensions = self.extensions(packet);
         let (_, data) = extensions.find(|(known, _)| *known == Extension::DependencyDescriptor)?;
         Some(data)
+    }
+
+    /// How loud `packet` is, which this was read from, if it tells.
+    pub(crate) fn audio_level(&self, packet: &[u8]) -> Option<AudioLevel> {
+        let mut extensions = self.extensions(packet);
+        let (_, data) = extensions.find(|(extension, _)| *extension == Extension::AudioLevel)?;
+        AudioLevel::read(data)
     }
 
     /// Bytes of the end-to-end header extensions in the one-byte form (RFC 8285 §4.2).
@@ -216,6 +232,14 @@ impl PacketInfo {
     }
 }
 
+/// Where the primary encoding starts in a payload.
+fn primary_start(codec: Codec, payload: &[u8]) -> Result<usize, RtpError> {
+    if codec != Codec::Red || payload.is_empty() {
+        return Ok(0);
+    }
+    red::primary_start(payload).ok_or(RtpError::Truncated)
+}
+
 /// A packet in the cache.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CachedPacket<'a> {
@@ -231,6 +255,13 @@ impl<'a> CachedPacket<'a> {
     /// The payload without padding.
     pub(crate) fn payload(&self) -> &'a [u8] {
         self.bytes.get(self.info.payload()).unwrap_or_default()
+    }
+
+    /// The payload without padding and without what RED repeats.
+    pub(crate) fn primary_payload(&self) -> &'a [u8] {
+        self.bytes
+            .get(self.info.primary_payload())
+            .unwrap_or_default()
     }
 
     /// The payload with the padding of [`PacketCache::pad`], as it leaves to every subscriber.

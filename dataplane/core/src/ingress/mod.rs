@@ -27,6 +27,7 @@ use self::keyframe::KeyframeMethod;
 use self::layer::{Layer, LayerConfig, Origin, Repair};
 use crate::relay::{Formats, Layers, RelayMessage};
 use crate::rtp::RtpHeader;
+use crate::speech::{Heard, SpeechActivity, Voice};
 use crate::time::Timestamp;
 
 /// One published track, or the mirror of one.
@@ -38,6 +39,8 @@ pub(crate) struct Publication {
     /// Empty in a mirror.
     codecs: ArrayVec<PublishedCodec, CODECS_MAX>,
     layers: ArrayVec<Layer, LAYERS_MAX>,
+    /// Of audio.
+    speech: SpeechActivity,
 }
 
 /// What became of an accepted packet.
@@ -87,6 +90,7 @@ impl Publication {
             formats: Formats::new(&parameters.codecs, &parameters.extensions),
             codecs,
             layers: parameters.layers.iter().map(layer).collect(),
+            speech: SpeechActivity::default(),
         })
     }
 
@@ -117,6 +121,7 @@ impl Publication {
             formats,
             codecs: ArrayVec::new(),
             layers: layers.rids().into_iter().map(layer).collect(),
+            speech: SpeechActivity::default(),
         }
     }
 
@@ -197,6 +202,11 @@ impl Publication {
         }
     }
 
+    /// How it sounds; none of video, and of a publisher that does not tell.
+    pub(crate) fn voice(&self, now: Timestamp) -> Option<Voice> {
+        self.speech.voice(now)
+    }
+
     /// Takes an opened packet of `layer`: extends its number, drops what came before, counts, and
     /// keeps the bytes. A packet of padding only is taken too, since legs must know of it: they
     /// close the hole that it leaves, and answer with [`DropReason::PaddingOnly`].
@@ -214,7 +224,9 @@ impl Publication {
     ) -> Result<Accepted, DropReason> {
         let info = self.read(now, header, packet)?;
         let layer = self.layer_mut(layer).ok_or(DropReason::UnknownSsrc)?;
-        layer.accept(header.sequence_number, info, packet, Origin::Media)
+        let accepted = layer.accept(header.sequence_number, info, packet, Origin::Media)?;
+        self.listen(accepted, &info, packet);
+        Ok(accepted)
     }
 
     /// Takes an opened retransmission (RFC 4588) of a packet of `layer`; it is unwrapped in place.
@@ -251,7 +263,9 @@ impl Publication {
         let header = RtpHeader::parse(packet)?;
         let info = self.read(received_at, &header, packet)?;
         let layer = self.layer_mut(layer).ok_or(DropReason::UnknownSsrc)?;
-        layer.insert(sequence_number, info, packet, Origin::Media)
+        let accepted = layer.insert(sequence_number, info, packet, Origin::Media)?;
+        self.listen(accepted, &info, packet);
+        Ok(accepted)
     }
 
     /// A packet of `layer` by its extended sequence number; none once it is out of the cache.
@@ -299,6 +313,18 @@ impl Publication {
         original.sequence_number = sequence_number;
         original.ssrc = ssrc;
         Ok(original)
+    }
+
+    /// Takes note of how loud an accepted packet is.
+    fn listen(&mut self, accepted: Accepted, info: &PacketInfo, packet: &[u8]) {
+        if self.kind == MediaKind::Audio && accepted.newest && !info.is_padding_only() {
+            self.speech.packet(Heard {
+                at: info.received_at,
+                rtp_timestamp: info.timestamp,
+                clock_rate: info.codec.clock_rate(),
+                level: info.audio_level(packet),
+            });
+        }
     }
 
     fn read(

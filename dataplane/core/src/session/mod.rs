@@ -3,6 +3,7 @@
 pub(crate) mod congestion;
 pub(crate) mod demux;
 pub(crate) mod ice;
+pub(crate) mod speakers;
 pub(crate) mod ssrcs;
 pub(crate) mod transport;
 
@@ -17,6 +18,7 @@ use shared::protocol::{Extension, ExtensionMapping};
 
 use self::congestion::Congestion;
 use self::ice::IceAgent;
+use self::speakers::Speakers;
 use self::ssrcs::SsrcTable;
 use self::transport::Transport;
 use crate::ingress::transport_feedback::TransportFeedback;
@@ -40,6 +42,8 @@ pub(crate) struct Session {
     pub(crate) transport_feedback: Option<Box<TransportFeedback>>,
     /// Of what the client receives, where it negotiated transport-wide feedback.
     pub(crate) congestion: Option<Box<Congestion>>,
+    /// Of what the client receives, who is heard best; made when that is asked for.
+    pub(crate) speakers: Option<Box<Speakers>>,
     pub(crate) clock: ClientClock,
     /// To the client and back, from the reports of any leg.
     pub(crate) round_trip: Option<Duration>,
@@ -65,6 +69,7 @@ impl Session {
             leg_ssrcs: HashMap::default(),
             transport_feedback: None,
             congestion: None,
+            speakers: None,
             clock: ClientClock::default(),
             round_trip: None,
             extensions: Vec::new(),

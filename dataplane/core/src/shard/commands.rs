@@ -43,10 +43,14 @@ impl Shard {
     }
 
     pub(super) fn measure_session(
-        &self,
+        &mut self,
         now: Timestamp,
         id: SessionId,
     ) -> Result<Reply, CommandError> {
+        if let Some(key) = self.sessions.key(id) {
+            self.current = Some(key);
+            self.measure_speakers(now, key);
+        }
         let session = self.session(id)?;
         let legs = session.legs.iter();
         Ok(Reply::Statistics(Box::new(SessionStatistics {
@@ -148,7 +152,9 @@ impl Shard {
                     self.add_to_congestion(now, key, leg);
                 }
                 self.start_leg(now, leg, out);
+                self.add_to_speakers(now, key, leg);
             }
+            Change::LimitAudio { loudest } => self.limit_audio(now, key, *loudest),
         }
     }
 
@@ -239,6 +245,7 @@ impl Shard {
         self.tracks.feed(leg, parameters.source, out);
         self.add_to_congestion(now, key, leg);
         self.start_leg(now, leg, out);
+        self.add_to_speakers(now, key, leg);
     }
 
     fn unsubscribe(&mut self, key: SessionKey, number: u32, out: &mut impl Outbox) {
@@ -252,6 +259,9 @@ impl Shard {
         session.leg_ssrcs.retain(|_, other| *other != leg);
         if let Some(congestion) = &mut session.congestion {
             congestion.remove_leg(leg);
+        }
+        if let Some(speakers) = &mut session.speakers {
+            speakers.ranking.remove(leg);
         }
         self.say_goodbye(key, &[leg], out);
         self.tracks.unsubscribe(leg, out);

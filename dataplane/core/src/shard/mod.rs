@@ -11,6 +11,7 @@ mod relays;
 mod reports;
 mod runs;
 mod sessions;
+mod speakers;
 mod tick;
 mod tracks;
 

@@ -21,6 +21,8 @@ pub(super) struct Ticker {
     publishers: Vec<SessionKey>,
     /// Sessions whose paths are estimated.
     congested: Vec<SessionKey>,
+    /// Sessions that get the loudest of their audio only.
+    limited: Vec<SessionKey>,
     /// All sessions, in the order of their visits; refilled when a round is over.
     round: Vec<SessionKey>,
     /// Visits on each tick of this round.
@@ -53,6 +55,13 @@ impl Ticker {
         self.congested.push(key);
     }
 
+    /// This session gets the loudest of its audio only, perhaps since before.
+    pub(super) fn add_limited(&mut self, key: SessionKey) {
+        if !self.limited.contains(&key) {
+            self.limited.push(key);
+        }
+    }
+
     /// Begins a round of visits every [`TICKS_PER_ROUND`] ticks; the slices are such that the last
     /// one is over by then, and few sessions are not visited more often than many.
     fn begin_round(&mut self, sessions: impl Iterator<Item = SessionKey>) {
@@ -79,6 +88,7 @@ impl Shard {
             }
         }
         self.poll_paths(now, out);
+        self.poll_limited(now);
         self.current = None;
         self.tick_tracks(now, out);
         self.ticker.begin_round(self.sessions.keys());
@@ -102,6 +112,21 @@ impl Shard {
                 position += 1;
             } else {
                 self.ticker.congested.swap_remove(position);
+            }
+        }
+    }
+
+    /// Ranks the audio of a part of the sessions on each tick.
+    fn poll_limited(&mut self, now: Timestamp) {
+        let (mut position, mut turn) = (0, self.ticker.count);
+        // By position: see above.
+        while let Some(key) = self.ticker.limited.get(position).copied() {
+            turn = turn.wrapping_add(1);
+            self.current = Some(key);
+            if !turn.is_multiple_of(TICKS_PER_RANKING) || self.poll_speakers(now, key) {
+                position += 1;
+            } else {
+                self.ticker.limited.swap_remove(position);
             }
         }
     }
@@ -163,6 +188,10 @@ impl Shard {
 
 /// Short enough for NACKs and transport feedback, long enough to cost an idle core nothing.
 const TICK: Duration = Duration::from_millis(20);
+
+/// Ticks between two rankings of a session's audio: who begins to speak is heard within a third of a
+/// second, as it takes half of that until it counts as speech.
+const TICKS_PER_RANKING: u32 = 5;
 
 /// Ticks between two choices of layers: fast enough that a layer which begins is soon used.
 const TICKS_PER_SELECTION: u32 = 10;

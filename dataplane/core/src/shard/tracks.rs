@@ -18,6 +18,7 @@ use crate::ingress::Publication;
 use crate::outbox::Outbox;
 use crate::relay::{Formats, Layers, RelayMessage};
 use crate::session::ssrcs::{Binding, Stream};
+use crate::speech::Voice;
 use crate::time::Timestamp;
 
 new_key_type! {
@@ -127,6 +128,12 @@ impl Tracks {
         let entry = self.legs.get_mut(key)?;
         let track = self.tracks.get(entry.track?)?;
         Some((entry, track))
+    }
+
+    /// How what feeds a leg sounds; none while nothing does, and if nothing tells.
+    pub(crate) fn voice(&self, now: Timestamp, key: LegKey) -> Option<Voice> {
+        let track = self.tracks.get(self.legs.get(key)?.track?)?;
+        track.publication.voice(now)
     }
 
     /// Adds what a client of this shard publishes. The parameters are within their limits.

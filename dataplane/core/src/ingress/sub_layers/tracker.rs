@@ -38,7 +38,7 @@ impl LayerTracker {
             Codec::Vp8 => self.vp8(sequence_number, info),
             Codec::Vp9 => self.vp9(sequence_number, is_newest, info, packet),
             Codec::Av1 | Codec::H264 | Codec::H265 => self.described(is_newest, info, packet),
-            Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 => None,
+            Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::Red => None,
         };
         // Also one that was lost and came as a repair, unless another key frame came since.
         if info.keyframe && sequence_number >= self.heights_from {
@@ -66,7 +66,7 @@ impl LayerTracker {
                     height.map(whole)
                 })
             }
-            Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 => None,
+            Codec::Opus | Codec::Red | Codec::Pcmu | Codec::Pcma | Codec::G722 => None,
         };
         if let Some(heights) = heights {
             self.heights = heights;

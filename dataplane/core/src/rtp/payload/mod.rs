@@ -6,6 +6,7 @@ use shared::protocol::Codec;
 pub mod av1;
 pub mod h264;
 pub mod h265;
+pub mod red;
 pub mod vp8;
 pub mod vp9;
 
@@ -19,7 +20,7 @@ pub fn starts_keyframe(codec: Codec, payload: &[u8]) -> bool {
         return false;
     }
     match codec {
-        Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 => true,
+        Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::Red => true,
         Codec::Vp8 => vp8::starts_keyframe(payload),
         Codec::Vp9 => vp9::starts_keyframe(payload),
         Codec::H264 => h264::starts_keyframe(payload),
@@ -34,7 +35,13 @@ mod tests {
 
     #[test]
     fn audio_starts_anywhere() {
-        for codec in [Codec::Opus, Codec::Pcmu, Codec::Pcma, Codec::G722] {
+        for codec in [
+            Codec::Opus,
+            Codec::Pcmu,
+            Codec::Pcma,
+            Codec::G722,
+            Codec::Red,
+        ] {
             assert!(starts_keyframe(codec, &[0]));
         }
     }

@@ -104,6 +104,7 @@ impl<'a> Draft<'a> {
                 check_bound(codecs.len(), CODECS_MAX)?;
                 self.need_source(*source)
             }
+            Change::LimitAudio { loudest: _ } => Ok(()),
         }
     }
 

@@ -80,7 +80,7 @@ impl ReasonTally {
     }
 }
 
-const REASONS: [(LayerReason, Gauge); 5] = [
+const REASONS: [(LayerReason, Gauge); 6] = [
     (LayerReason::Best, Gauge::SubscriptionsBest),
     (LayerReason::Bandwidth, Gauge::SubscriptionsBandwidth),
     (
@@ -89,6 +89,7 @@ const REASONS: [(LayerReason, Gauge); 5] = [
     ),
     (LayerReason::Asked, Gauge::SubscriptionsAsked),
     (LayerReason::Paused, Gauge::SubscriptionsPaused),
+    (LayerReason::NotLoudest, Gauge::SubscriptionsNotLoudest),
 ];
 
 #[cfg(test)]

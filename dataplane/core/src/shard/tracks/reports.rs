@@ -3,7 +3,7 @@
 use arrayvec::ArrayVec;
 use shared::limits::LAYERS_MAX;
 use shared::protocol::{
-    LayerPlace, LayerReason, LayerReport, PublicationReport, SubscriptionReport,
+    LayerPlace, LayerReason, LayerReport, PublicationReport, SubscriptionReport, VoiceReport,
 };
 
 use super::reasons::{LayerView, reason};
@@ -24,6 +24,10 @@ impl Tracks {
         Some(PublicationReport {
             number,
             receiving: publication.receiving(now),
+            voice: publication.voice(now).map(|voice| VoiceReport {
+                level: voice.level.decibels(),
+                speaking: voice.speaking,
+            }),
             layers: layers.map(|layer| layer_report(now, layer)).collect(),
         })
     }
@@ -41,18 +45,21 @@ impl Tracks {
         let last = leg.last_forwarded_at();
         let [nacks, plis, firs] = statistics.feedback();
         let preferred = track.and_then(|track| asked(entry, track));
-        let wanted = statistics.granted.and_then(|granted| granted.wanted);
+        let wanted = preferred.or_else(|| statistics.granted?.wanted);
+        // The only layer of audio.
+        let outranked = leg.is_outranked().then_some(0);
         let place = |layer: Option<u8>| Some(place(track?.publication.layer(layer?)?));
         Some(SubscriptionReport {
             number,
             sending: track.is_some() && last.is_some_and(|at| now.since(at) < RECEIVING_TIMEOUT),
-            wanted: place(preferred.or(wanted).or_else(|| leg.target())),
+            wanted: place(wanted.or_else(|| leg.target()).or(outranked)),
             current: place(leg.layer()).map(|current| LayerPlace {
                 spatial: leg.sub_layer().map(|own| own.spatial),
                 temporal: leg.sub_layer().map(|own| own.temporal),
                 ..current
             }),
             reason: explain(now, entry, track),
+            rank: statistics.rank.filter(|_| track.is_some()),
             awaits_keyframe: leg.awaits_keyframe(),
             bit_rate: statistics.bit_rate(),
             packets: reports.packets(),
@@ -94,6 +101,9 @@ fn explain(now: Timestamp, entry: &LegEntry, track: Option<&Track>) -> LayerReas
     let Some(track) = track else {
         return LayerReason::PublisherNotSending;
     };
+    if entry.leg.is_outranked() {
+        return LayerReason::NotLoudest;
+    }
     if let Some(granted) = entry.leg.statistics.granted {
         return granted.reason;
     }

@@ -46,7 +46,7 @@ impl Decoder {
             Codec::Vp9 => vp9::Descriptor::parse(payload).unwrap().len(),
             Codec::Av1 => 1,
             Codec::H264 => 2,
-            Codec::H265 | Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 => {
+            Codec::H265 | Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::Red => {
                 unreachable!("no such mode")
             }
         };
