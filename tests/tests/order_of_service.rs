@@ -89,7 +89,7 @@ impl Call {
         let mut most = [0; 2];
         for ((most, before), after) in most.iter_mut().zip(before).zip(after) {
             let came = |layer: &usize| (after[*layer] - before[*layer]) << layer;
-            *most = (0..3).max_by_key(came).unwrap();
+            *most = (0..3).max_by_key(came).expect("three encodings");
         }
         most
     }

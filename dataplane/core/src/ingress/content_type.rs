@@ -98,6 +98,7 @@ mod tests {
 
     /// A packet of the first layer: of which frame, whether of a key frame, whether the last one, and
     /// what it says.
+    #[derive(Clone, Copy)]
     struct Sent(u16, bool, bool, Option<u8>);
 
     fn packet(ssrc: u32, number: u16, Sent(frame, is_key, is_last, said): Sent) -> Packet {

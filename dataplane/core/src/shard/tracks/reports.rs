@@ -9,6 +9,7 @@ use shared::protocol::{
 use super::reasons::{LayerView, reason};
 use super::{LegEntry, LegKey, PublicationKey, Track, Tracks};
 use crate::ingress::layer::{Layer, RECEIVING_TIMEOUT};
+use crate::ingress::sub_layers::SubLayer;
 use crate::time::{Timestamp, report_micros};
 
 impl Tracks {
@@ -55,7 +56,11 @@ impl Tracks {
             wanted: place(wanted.or_else(|| leg.target()).or(outranked)),
             current: place(leg.layer()).map(|current| LayerPlace {
                 spatial: leg.sub_layer().map(|own| own.spatial),
-                temporal: leg.sub_layer().map(|own| own.temporal),
+                // All of them, however many there are, are not cut.
+                temporal: leg
+                    .sub_layer()
+                    .map(|own| own.temporal)
+                    .filter(|temporal| *temporal < SubLayer::TOP.temporal),
                 ..current
             }),
             reason: explain(now, entry, track),
@@ -110,11 +115,12 @@ fn explain(now: Timestamp, entry: &LegEntry, track: Option<&Track>) -> LayerReas
     let layers = track.publication.layers().iter();
     let layers: ArrayVec<LayerView, LAYERS_MAX> =
         layers.map(|layer| LayerView::new(now, layer)).collect();
-    match reason(asked(entry, track), entry.leg.target(), &layers) {
-        LayerReason::Best if entry.leg.is_limited_by_height(now, &track.publication) => {
-            LayerReason::Asked
-        }
-        reason => reason,
+    let reason = reason(asked(entry, track), entry.leg.target(), &layers);
+    let is_limited = entry.leg.is_limited_by_height(now, &track.publication);
+    if reason == LayerReason::Best && is_limited {
+        LayerReason::Asked
+    } else {
+        reason
     }
 }
 
