@@ -71,8 +71,8 @@ impl Call {
 
     /// What is thought of its path, bits a second.
     fn estimate(&mut self) -> u64 {
-        let statistics = self.world.measure(self.subscriber).unwrap();
-        statistics.estimate.unwrap().bit_rate
+        let statistics = self.world.measure(self.subscriber).expect("a session");
+        statistics.estimate.expect("feedback").bit_rate
     }
 
     /// Packets of each encoding, and of sound, that came since then.
