@@ -38,7 +38,7 @@ impl QueueDelay {
         if self.is_empty() {
             self.empty_at = Some(heard_at);
         }
-        if self.latest().is_some_and(|delay| delay < SHORT_MAX) {
+        if !self.is_deep() {
             self.short_at = Some(heard_at);
         }
     }

@@ -58,7 +58,7 @@ impl Leg {
     pub(crate) fn is_limited_by_height(&self, now: Timestamp, publication: &Publication) -> bool {
         let states = self.states(now, publication);
         let mut received = states.iter().filter(|layer| layer.receiving);
-        received.any(|layer| layer.is_too_high || layer.spatial_max.is_some())
+        received.any(LayerState::is_cut)
     }
 
     /// What the subscriber has use for.

@@ -91,7 +91,7 @@ impl Ladder {
         inside: impl Fn(u8) -> ArrayVec<SubLayerRate, INSIDE_MAX>,
     ) -> Self {
         let mut ladder = Self {
-            asked_for_less: layers.iter().any(is_cut),
+            asked_for_less: layers.iter().any(LayerState::is_cut),
             ..Self::default()
         };
         for (place, index) in order.iter().enumerate() {
@@ -134,11 +134,6 @@ impl Ladder {
         let _ = self.steps.try_push(Step { layer, sub_layer });
         let _ = self.rates.try_push(rate);
     }
-}
-
-/// Whether there is something in a layer, or all of it, that the subscriber has no use for.
-fn is_cut(layer: &LayerState) -> bool {
-    layer.is_too_high || layer.spatial_max.is_some()
 }
 
 /// All of a layer that the subscriber has use for, of which `inside` is what came lately.

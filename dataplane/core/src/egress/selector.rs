@@ -30,6 +30,11 @@ impl LayerState {
     fn is_usable(&self) -> bool {
         self.receiving && !self.is_too_high
     }
+
+    /// The subscriber has no use for it, or not for all that is inside of it.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_too_high || self.spatial_max.is_some()
+    }
 }
 
 /// Chooses a layer by the rules of the API's `simulcast` object.

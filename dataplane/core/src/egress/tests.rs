@@ -34,9 +34,13 @@ struct Bench {
 
 impl Bench {
     fn new(codec: Codec, rids: &[&str], selection: LayerSelection) -> Self {
+        Self::of(publication(codec, rids), leg(codec, selection))
+    }
+
+    fn of(track: Publication, leg: Leg) -> Self {
         let mut bench = Self {
-            track: publication(codec, rids),
-            leg: leg(codec, selection),
+            track,
+            leg,
             now: ms(1_000),
         };
         bench.leg.select(bench.now, &bench.track);

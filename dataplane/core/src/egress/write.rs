@@ -206,9 +206,7 @@ fn own_descriptor<'a>(
     packet: &CachedPacket<'_>,
     room: &'a mut [u8],
 ) -> Option<&'a [u8]> {
-    let mut extensions = packet.extensions();
-    let (_, data) =
-        extensions.find(|(extension, _)| *extension == Extension::DependencyDescriptor)?;
+    let data = packet.extension(Extension::DependencyDescriptor)?;
     let targets = packet.position.and_then(|position| position.targets);
     let length = if let Some((cut, targets)) = forwarded.cut.zip(targets) {
         write_active_targets(data, targets.place, targets.up_to(cut), room)?

@@ -143,7 +143,9 @@ impl PacketInfo {
             extension_count: 0,
         };
         info.read_extensions(header, packet, formats);
-        info.frame_number = info.dependency_descriptor(packet).and_then(frame_number);
+        info.frame_number = info
+            .extension(Extension::DependencyDescriptor, packet)
+            .and_then(frame_number);
         Ok(info)
     }
 
@@ -180,18 +182,16 @@ impl PacketInfo {
         })
     }
 
-    /// The dependency descriptor of `packet`, which this was read from.
-    fn dependency_descriptor<'a>(&self, packet: &'a [u8]) -> Option<&'a [u8]> {
+    /// What one of these extensions of `packet` says, if it is there.
+    pub(crate) fn extension<'a>(&self, wanted: Extension, packet: &'a [u8]) -> Option<&'a [u8]> {
         let mut extensions = self.extensions(packet);
-        let (_, data) = extensions.find(|(known, _)| *known == Extension::DependencyDescriptor)?;
+        let (_, data) = extensions.find(|(extension, _)| *extension == wanted)?;
         Some(data)
     }
 
     /// How loud `packet` is, which this was read from, if it tells.
     pub(crate) fn audio_level(&self, packet: &[u8]) -> Option<AudioLevel> {
-        let mut extensions = self.extensions(packet);
-        let (_, data) = extensions.find(|(extension, _)| *extension == Extension::AudioLevel)?;
-        AudioLevel::read(data)
+        AudioLevel::read(self.extension(Extension::AudioLevel, packet)?)
     }
 
     /// Bytes of the end-to-end header extensions in the one-byte form (RFC 8285 §4.2).
@@ -282,6 +282,11 @@ impl<'a> CachedPacket<'a> {
     /// The end-to-end header extensions.
     pub(crate) fn extensions(&self) -> impl Iterator<Item = (Extension, &'a [u8])> + Clone {
         self.info.extensions(self.bytes)
+    }
+
+    /// What one of these extensions says, if it is there.
+    pub(crate) fn extension(&self, wanted: Extension) -> Option<&'a [u8]> {
+        self.info.extension(wanted, self.bytes)
     }
 }
 

@@ -53,10 +53,9 @@ impl ContentTracker {
             });
             self.is_said = false;
         }
-        let mut extensions = info.extensions(packet);
-        let said = extensions.find(|(extension, _)| *extension == Extension::VideoContentType);
+        let said = info.extension(Extension::VideoContentType, packet);
         let is_of_keyframe = self.timestamp() == Some(info.timestamp);
-        if let Some((_, [value, ..])) = said {
+        if let Some([value, ..]) = said {
             self.is_said |= is_of_keyframe;
             self.content_type = if value & SCREEN_BIT != 0 {
                 ContentType::Screen

@@ -59,15 +59,13 @@ impl Share {
 
     /// Changes what it wants, or how large its layers are; the next [`allocate`](super::allocate) sees to it.
     pub fn set_wish(&mut self, wish: Wish) {
-        // Who asks for more waits for nothing.
-        if wish.layers.len() > self.wish.layers.len() || (self.wish.paused && !wish.paused) {
-            self.is_new |= self.grant.layer.is_none();
-            self.fits_since = None;
-            self.held_until = Timestamp::default();
-        }
+        let asks_for_more =
+            wish.layers.len() > self.wish.layers.len() || (self.wish.paused && !wish.paused);
         // Another order of service holds at once, also for those who have something already.
-        if (wish.kind, wish.priority) != (self.wish.kind, self.wish.priority) {
-            self.is_new = true;
+        let is_reordered = (wish.kind, wish.priority) != (self.wish.kind, self.wish.priority);
+        if asks_for_more || is_reordered {
+            self.is_new |= is_reordered || self.grant.layer.is_none();
+            // They wait for nothing.
             self.fits_since = None;
             self.held_until = Timestamp::default();
         }

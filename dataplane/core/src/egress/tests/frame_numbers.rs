@@ -45,13 +45,8 @@ fn bench_with_descriptors(codec: Codec) -> Bench {
     published.extensions.push(mapping);
     let mut subscribed = subscription(codec, preferring("h"));
     subscribed.extensions.push(mapping);
-    let mut bench = Bench {
-        track: Publication::new(publisher(), &published).unwrap(),
-        leg: Leg::new(&subscribed, START),
-        now: ms(1_000),
-    };
-    bench.leg.select(bench.now, &bench.track);
-    bench
+    let track = Publication::new(publisher(), &published).unwrap();
+    Bench::of(track, Leg::new(&subscribed, START))
 }
 
 #[test]

@@ -18,13 +18,8 @@ fn bench(red: (u8, Codec)) -> Bench {
     };
     let mut subscribed = subscription(Codec::Opus, LayerSelection::default());
     subscribed.codecs = vec![to(63, red), to(111, (109, Codec::Opus))];
-    let mut bench = Bench {
-        track: Publication::new(publisher(), &published).unwrap(),
-        leg: Leg::new(&subscribed, START),
-        now: ms(1_000),
-    };
-    bench.leg.select(bench.now, &bench.track);
-    bench
+    let track = Publication::new(publisher(), &published).unwrap();
+    Bench::of(track, Leg::new(&subscribed, START))
 }
 
 /// Two frames under one header: one that went before, and a new one.

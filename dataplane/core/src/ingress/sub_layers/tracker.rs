@@ -141,9 +141,7 @@ impl LayerTracker {
         info: &PacketInfo,
         packet: &[u8],
     ) -> Option<LayerPosition> {
-        let mut extensions = info.extensions(packet);
-        let (_, data) =
-            extensions.find(|(extension, _)| *extension == Extension::DependencyDescriptor)?;
+        let data = info.extension(Extension::DependencyDescriptor, packet)?;
         let stream = self.described.get_or_insert_default();
         stream.position(data, is_newest)
     }
