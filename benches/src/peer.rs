@@ -130,13 +130,7 @@ impl Peer {
         &mut self,
         packets: &[Box<dyn Packet + Send + Sync>],
     ) -> Result<(), LoadError> {
-        let failed = |error: &dyn core::fmt::Display| LoadError::Srtp(error.to_string());
-        let compound = rtcp::packet::marshal(packets).map_err(|error| failed(&error))?;
-        let sealed = self
-            .secured
-            .outgoing
-            .encrypt_rtcp(&compound)
-            .map_err(|error| failed(&error))?;
+        let sealed = seal_rtcp(&mut self.secured.outgoing, packets)?;
         let _ = self.socket.try_send(&sealed);
         Ok(())
     }
@@ -194,6 +188,22 @@ pub struct Detached {
     pub ice: IceAgent,
     /// DTLS datagrams for the connection; it ends when this is dropped.
     pub dtls: mpsc::Sender<Vec<u8>>,
+}
+
+/// Writes a compound RTCP packet and seals it.
+///
+/// # Errors
+///
+/// [`LoadError::Srtp`] if it cannot be written or sealed.
+pub fn seal_rtcp(
+    context: &mut Context,
+    packets: &[Box<dyn Packet + Send + Sync>],
+) -> Result<Bytes, LoadError> {
+    let failed = |error: &dyn core::fmt::Display| LoadError::Srtp(error.to_string());
+    let compound = rtcp::packet::marshal(packets).map_err(|error| failed(&error))?;
+    context
+        .encrypt_rtcp(&compound)
+        .map_err(|error| failed(&error))
 }
 
 /// Opens a compound and reads its packets one by one, so that one that is not understood does not

@@ -16,7 +16,7 @@ use super::sys::{Outgoing, ReceiveBatch, SendBatch};
 use crate::error::LoadError;
 use crate::ice::IceAgent;
 use crate::media::{Kind, Part, Picture, Stamp, audio_payload, video_payload};
-use crate::peer::{Protocol, open_rtcp};
+use crate::peer::{Protocol, open_rtcp, seal_rtcp};
 use crate::publisher::{RtpHeader, ntp_now};
 
 /// A publisher that has joined.
@@ -271,7 +271,6 @@ impl Publisher {
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default(),
         );
-        let failed = |error: &dyn core::fmt::Display| LoadError::Srtp(error.to_string());
         for track in &self.tracks {
             let report = SenderReport {
                 ssrc: track.header.ssrc,
@@ -281,10 +280,8 @@ impl Publisher {
                 octet_count: track.octets,
                 ..SenderReport::default()
             };
-            let compound =
-                rtcp::packet::marshal(&[Box::new(report) as _]).map_err(|error| failed(&error))?;
-            let sealed = self.outgoing.encrypt_rtcp(&compound);
-            let _ = self.socket.send(&sealed.map_err(|error| failed(&error))?);
+            let sealed = seal_rtcp(&mut self.outgoing, &[Box::new(report)])?;
+            let _ = self.socket.send(&sealed);
         }
         Ok(())
     }

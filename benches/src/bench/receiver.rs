@@ -18,7 +18,7 @@ use super::tally::{Tally, TallyCounts};
 use crate::error::LoadError;
 use crate::ice::IceAgent;
 use crate::media::{Kind, check};
-use crate::peer::Protocol;
+use crate::peer::{Protocol, seal_rtcp};
 use crate::report::Latencies;
 
 /// One subscriber's end of a session, or of the floor.
@@ -203,10 +203,8 @@ impl Lane {
         let Some(session) = &mut self.session else {
             return Ok(());
         };
-        let failed = |error: &dyn core::fmt::Display| LoadError::Srtp(error.to_string());
-        let compound = rtcp::packet::marshal(packets).map_err(|error| failed(&error))?;
-        let sealed = session.outgoing.encrypt_rtcp(&compound);
-        let _ = self.socket.send(&sealed.map_err(|error| failed(&error))?);
+        let sealed = seal_rtcp(&mut session.outgoing, packets)?;
+        let _ = self.socket.send(&sealed);
         Ok(())
     }
 
