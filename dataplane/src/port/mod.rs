@@ -8,6 +8,7 @@ mod address;
 mod choice;
 mod control;
 mod delivery;
+mod feedback;
 mod messages;
 mod mmsg;
 mod queue;

@@ -20,6 +20,7 @@ macro_rules! with_both_backends {
     };
 }
 
+mod feedback;
 mod receiving;
 mod sending;
 mod whole;
