@@ -188,7 +188,7 @@ fn render_histogram(histogram: Histogram, shards: &[Counters], text: &mut Page) 
 fn shown(value: u64, unit: Unit) -> f64 {
     match unit {
         Unit::Nanoseconds => value as f64 / 1e9,
-        Unit::Count => value as f64,
+        Unit::Count | Unit::BitsPerSecond => value as f64,
     }
 }
 

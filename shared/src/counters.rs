@@ -217,6 +217,10 @@ words! {
         SendRunSegments = "send_run_segments",
         /// Round trips to subscribers, by their reports.
         RoundTrip = "round_trip_seconds",
+        /// What the paths to subscribers carry, by their estimates: each path once a second.
+        PathEstimate = "path_estimate_bits_per_second",
+        /// How long packets wait in the queues of the paths to subscribers: each path once a second.
+        PathQueueDelay = "path_queue_delay_seconds",
     }
 }
 

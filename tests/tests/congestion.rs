@@ -8,7 +8,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use dataplane_core::time::Timestamp;
-use shared::counters::{Counter, DropReason};
+use shared::counters::{Counter, DropReason, Histogram};
 use tests::World;
 use tests::network::{Bottleneck, Direction, LinkModel, QueueLimit};
 use tests::peer::{ClientOptions, Feedback};
@@ -113,6 +113,21 @@ fn link(bits_per_second: Option<u64>) -> LinkModel {
         }),
         ..LinkModel::default()
     }
+}
+
+#[test]
+fn estimates_and_queues_of_paths_are_shown_as_histograms() {
+    let mut call = Call::new(1, Feedback::TransportWide, link(Some(1_200_000)));
+    call.run_for_ms(20_000);
+    let mean = |call: &mut Call, histogram| {
+        let (count, sum) = call.world.distribution(0, histogram);
+        assert!((18..=24).contains(&count), "{histogram:?}: {count} in 23 s");
+        sum / count
+    };
+    let estimate = mean(&mut call, Histogram::PathEstimate);
+    assert!((600_000..1_400_000).contains(&estimate), "{estimate}");
+    let queue_ms = mean(&mut call, Histogram::PathQueueDelay) / 1_000_000;
+    assert!(queue_ms < 150, "{queue_ms}");
 }
 
 #[test]

@@ -12,6 +12,8 @@ pub enum Unit {
     Nanoseconds,
     /// A number of things.
     Count,
+    /// Bits a second.
+    BitsPerSecond,
 }
 
 /// What a histogram has counted.
@@ -37,8 +39,9 @@ impl Histogram {
     /// What its values are.
     pub const fn unit(self) -> Unit {
         match self {
-            Self::Residence | Self::RoundTrip => Unit::Nanoseconds,
+            Self::Residence | Self::RoundTrip | Self::PathQueueDelay => Unit::Nanoseconds,
             Self::SendRunSegments => Unit::Count,
+            Self::PathEstimate => Unit::BitsPerSecond,
         }
     }
 
@@ -79,8 +82,14 @@ impl Histogram {
                 doublings: 15,
             },
             Self::SendRunSegments => Scale::Linear { bounds: 16 },
+            // 33 kb/s to 134 Mb/s.
+            Self::PathEstimate => Scale::LogLinear {
+                smallest_log2: 15,
+                steps_log2: 1,
+                doublings: 12,
+            },
             // 1.05 ms to 4.3 s.
-            Self::RoundTrip => Scale::LogLinear {
+            Self::RoundTrip | Self::PathQueueDelay => Scale::LogLinear {
                 smallest_log2: 20,
                 steps_log2: 1,
                 doublings: 12,
@@ -216,6 +225,14 @@ mod tests {
         assert_eq!(bounds.len(), 25);
         assert_eq!(bounds[..4], [1 << 20, 3 << 19, 1 << 21, 3 << 20]);
         assert_eq!(bounds.last(), Some(&(1 << 32)));
+    }
+
+    #[test]
+    fn estimates_are_told_apart_from_33_kilobits_to_134_megabits_a_second() {
+        let bounds: Vec<u64> = Histogram::PathEstimate.bounds().collect();
+        assert_eq!(bounds.len(), 25);
+        assert_eq!(bounds[..4], [32_768, 49_152, 65_536, 98_304]);
+        assert_eq!(bounds.last(), Some(&134_217_728));
     }
 
     #[test]

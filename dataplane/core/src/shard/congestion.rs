@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use shared::counters::{Counter, DropReason};
+use shared::counters::{Counter, DropReason, Histogram};
 use shared::protocol::{LayerReason, MediaKind};
 
 use super::Shard;
@@ -163,6 +163,17 @@ impl Shard {
             self.allocate(now, key, out);
         }
         true
+    }
+
+    /// Once a second: what is known of the path, for the figures of the shard.
+    pub(super) fn record_path(&mut self, key: SessionKey) {
+        let Some(report) = self.congestion(key).and_then(|c| c.report()) else {
+            return;
+        };
+        let queue_delay = u64::from(report.queue_delay_us) * 1_000;
+        let counters = &mut self.counters;
+        counters.record(Histogram::PathEstimate, report.bit_rate, 1);
+        counters.record(Histogram::PathQueueDelay, queue_delay, 1);
     }
 
     /// Between ticks: lets go what has waited, and probes.

@@ -154,7 +154,10 @@ impl Shard {
             return;
         };
         match session.transport.check_liveness(now, timeouts) {
-            Liveness::Unchanged => self.send_reports(now, key, out),
+            Liveness::Unchanged => {
+                self.send_reports(now, key, out);
+                self.record_path(key);
+            }
             Liveness::Lost => self.events.session(key),
             Liveness::NeverConnected => {
                 self.end_session(key, Some(EndReason::NeverConnected), out);
