@@ -1,4 +1,6 @@
 use super::*;
+#[cfg(not(loom))]
+use crate::channel::LAYOUT_VERSION;
 
 #[test]
 fn every_word_has_a_place_of_its_own() {
@@ -61,4 +63,11 @@ fn a_sum_that_is_full_wraps() {
     counters.record(Histogram::Residence, u64::MAX, 3);
     let recorded = counters.distribution(Histogram::Residence);
     assert_eq!((recorded.count(), recorded.sum), (3, u64::MAX - 2));
+}
+
+#[cfg(not(loom))]
+#[test]
+fn another_number_of_words_is_another_version_of_the_layout() {
+    // Who changes the lists changes this test, and raises the version.
+    assert_eq!((LAYOUT_VERSION, WORDS), (4, 236));
 }
