@@ -18,9 +18,7 @@ use crate::commands::{CommandPort, Served};
 use crate::handshake::{AnswerQueue, PoolClient};
 use crate::nap::{Nap, Woken};
 use crate::outbox::ShardOutbox;
-use crate::port::{
-    Arrival, Backend, MediaSocket, MmsgReceiver, PortReceiver, PortSender, Received, Receiver,
-};
+use crate::port::{Backend, MediaSocket, PortReceiver, PortSender, Receiver};
 use crate::readiness::Readiness;
 use crate::relay::{Inbox, RelaySender};
 use crate::residence::Residence;
@@ -70,8 +68,6 @@ pub(crate) enum Order {
 pub(crate) struct Worker {
     engine: Engine,
     receiver: PortReceiver,
-    feedback: MmsgReceiver,
-    feedback_due: Timestamp,
     residence: Residence,
     commands: CommandPort,
     inbox: Arc<Inbox>,
@@ -105,7 +101,6 @@ impl Worker {
         let receiver = PortReceiver::new(Rc::clone(&sockets), parts.settings.backend)?;
         let nap = Nap::new(receiver.wakes()?, bell.try_clone()?);
         let readiness = Readiness::new(receiver.wakes()?, bell);
-        let feedback = MmsgReceiver::of_feedback(Rc::clone(&sockets));
         let mut sender = PortSender::new(sockets, parts.settings.backend)?;
         if !parts.settings.gso {
             sender.forbid_segmentation();
@@ -121,8 +116,6 @@ impl Worker {
                 out,
             },
             receiver,
-            feedback,
-            feedback_due: Timestamp::default(),
             residence: Residence::new(),
             commands: CommandPort::new(parts.memory, parts.link),
             inbox: parts.inbox,
@@ -172,10 +165,9 @@ impl Worker {
         if engine.shard.next_timeout().is_some_and(|due| due <= now) {
             engine.guard(|shard, out| shard.handle_timeout(now, out));
         }
-        engine.end_turn(now);
+        engine.guard(|shard, out| shard.end_turn(now, out));
+        engine.out.flush(engine.shard.counters_mut());
         self.residence.end_turn(engine.shard.counters_mut());
-        more |= self.take_feedback(now);
-        let engine = &mut self.engine;
         self.commands
             .send_events(|| engine.guard(|shard, _| shard.poll_event()).flatten());
         self.commands.flush();
@@ -192,35 +184,14 @@ impl Worker {
         } = self;
         let received = receiver.receive(|arrival, bytes| {
             let before = engine.media_packets();
-            engine.take_in(now, arrival, bytes);
+            engine.guard(|shard, out| shard.handle_datagram(now, arrival.path, bytes, out));
             if engine.media_packets() > before {
                 residence.note(arrival.at);
             }
         });
-        engine.count(received);
-        received.more
-    }
-
-    /// Reads what clients tell of their paths. It can wait a little, so it neither wakes the shard
-    /// (see `port::feedback`), nor is it read before the turn's media has left.
-    fn take_feedback(&mut self, now: Timestamp) -> bool {
-        if now < self.feedback_due {
-            return false;
+        for _ in 0..received.too_large {
+            engine.shard.counters_mut().dropped(DropReason::TooLarge);
         }
-        let Self {
-            engine, feedback, ..
-        } = self;
-        let received = feedback.receive(|arrival, bytes| engine.take_in(now, arrival, bytes));
-        engine.count(received);
-        if received.datagrams > 0 {
-            engine.end_turn(now);
-        }
-        let pause = if received.more {
-            Duration::ZERO
-        } else {
-            FEEDBACK_INTERVAL
-        };
-        self.feedback_due = now + pause;
         received.more
     }
 
@@ -352,23 +323,6 @@ impl Engine {
         result.ok()
     }
 
-    fn take_in(&mut self, now: Timestamp, arrival: Arrival, bytes: &mut [u8]) {
-        self.guard(|shard, out| shard.handle_datagram(now, arrival.path, bytes, out));
-    }
-
-    /// Counts what was received and never reached the core.
-    fn count(&mut self, received: Received) {
-        for _ in 0..received.too_large {
-            self.shard.counters_mut().dropped(DropReason::TooLarge);
-        }
-    }
-
-    /// Lets out what the turn was for.
-    fn end_turn(&mut self, now: Timestamp) {
-        self.guard(|shard, out| shard.end_turn(now, out));
-        self.out.flush(self.shard.counters_mut());
-    }
-
     /// Media packets that were accepted so far.
     fn media_packets(&self) -> u64 {
         self.shard.counters().counter(Counter::RtpPacketsReceived)
@@ -386,9 +340,6 @@ const COMMANDS_PER_TURN: usize = 8;
 const RELAYS_PER_TURN: usize = 256;
 /// Answers of the handshake pool taken in one turn.
 const ANSWERS_PER_TURN: usize = 64;
-/// How often feedback is read while there is something else to do. Without, it is read with the
-/// shard's ticks, every 20 ms as long as there are sessions.
-const FEEDBACK_INTERVAL: Duration = Duration::from_millis(5);
 /// How often the figures that take a walk over all sessions are made anew.
 const GAUGE_INTERVAL: Duration = Duration::from_millis(100);
 /// How soon the shard looks again at something that waits for room.

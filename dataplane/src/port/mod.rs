@@ -8,7 +8,6 @@ mod address;
 mod choice;
 mod control;
 mod delivery;
-mod feedback;
 mod messages;
 mod mmsg;
 mod queue;

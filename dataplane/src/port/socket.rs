@@ -3,19 +3,14 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::ptr;
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
-
-use super::feedback;
+use rustix::net::sockopt;
 
 /// A UDP socket of one shard. It is left blocking, since `io_uring` would not wait for one that is
 /// not; all our calls say `MSG_DONTWAIT`.
 #[derive(Debug)]
 pub struct MediaSocket {
     socket: UdpSocket,
-    /// On the same address: where transport-wide feedback goes, if the system can sort it out.
-    feedback: Option<UdpSocket>,
     address: SocketAddr,
     buffers: BufferSizes,
 }
@@ -56,21 +51,31 @@ impl MediaSocket {
     /// # Errors
     /// The address is not of this machine, or taken; or the system has no more sockets.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        // Two that share an address are told from a stranger who has it already by asking first for
-        // the address alone.
-        drop(UdpSocket::bind(address)?);
-        let socket = open(address)?;
-        let address = socket.local_addr()?;
-        let feedback = feedback::bind_beside(&socket, address)
-            .inspect_err(|error| tracing::warn!(%error, "feedback cannot be sorted out"))
-            .ok();
+        let socket = UdpSocket::bind(address)?;
+        forbid_fragmentation(&socket, address)?;
+        // Datagrams that come joined cost a third (1,200 bytes in runs of 8: 232 instead of 745 ns
+        // of CPU time; 120 bytes: 173 instead of 955), and those that do not cost no more (858 and
+        // 857 ns). A stamp adds 14 % to a message (979 ns), which is little beside what is sent for
+        // it. Medians of interleaved runs over loopback. Without stamps the time of receiving has
+        // to do.
+        for (level, option) in [
+            (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS),
+            (libc::SOL_UDP, libc::UDP_GRO),
+        ] {
+            if let Err(error) = set_option(&socket, level, option, 1) {
+                tracing::warn!(%error, option, "a socket option that would help is missing");
+            }
+        }
+        // Asking for more than allowed is no error: the kernel grants what it allows.
+        sockopt::set_socket_recv_buffer_size(&socket, BUFFER_BYTES)?;
+        sockopt::set_socket_send_buffer_size(&socket, BUFFER_BYTES)?;
         let buffers = BufferSizes {
             receive: sockopt::socket_recv_buffer_size(&socket)?,
             send: sockopt::socket_send_buffer_size(&socket)?,
         };
+        let address = socket.local_addr()?;
         Ok(Self {
             socket,
-            feedback,
             address,
             buffers,
         })
@@ -84,12 +89,6 @@ impl MediaSocket {
     /// What the kernel granted.
     pub fn buffers(&self) -> BufferSizes {
         self.buffers
-    }
-
-    /// The socket that gets the transport-wide feedback instead of this one; none if this one gets
-    /// all.
-    pub(super) fn feedback(&self) -> Option<RawFd> {
-        self.feedback.as_ref().map(AsRawFd::as_raw_fd)
     }
 
     /// A second descriptor of the same socket, to wait on.
@@ -113,36 +112,6 @@ impl AsFd for MediaSocket {
     }
 }
 
-/// A socket with this address, which others of ours may share.
-pub(super) fn open(address: SocketAddr) -> io::Result<UdpSocket> {
-    let family = match address {
-        SocketAddr::V4(_) => AddressFamily::INET,
-        SocketAddr::V6(_) => AddressFamily::INET6,
-    };
-    let socket = socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-    sockopt::set_socket_reuseport(&socket, true)?;
-    rustix::net::bind(&socket, &address)?;
-    let socket = UdpSocket::from(socket);
-    forbid_fragmentation(&socket, address)?;
-    // Datagrams that come joined cost a third (1,200 bytes in runs of 8: 232 instead of 745 ns
-    // of CPU time; 120 bytes: 173 instead of 955), and those that do not cost no more (858 and
-    // 857 ns). A stamp adds 14 % to a message (979 ns), which is little beside what is sent for
-    // it. Medians of interleaved runs over loopback. Without stamps the time of receiving has
-    // to do.
-    for (level, option) in [
-        (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS),
-        (libc::SOL_UDP, libc::UDP_GRO),
-    ] {
-        if let Err(error) = set_int_option(&socket, level, option, 1) {
-            tracing::warn!(%error, option, "a socket option that would help is missing");
-        }
-    }
-    // Asking for more than allowed is no error: the kernel grants what it allows.
-    sockopt::set_socket_recv_buffer_size(&socket, BUFFER_BYTES)?;
-    sockopt::set_socket_send_buffer_size(&socket, BUFFER_BYTES)?;
-    Ok(socket)
-}
-
 /// Sets the Don't Fragment bit, and lets no path MTU that somebody claims stop us: `PROBE` of
 /// ip(7). Fragments of media would be lost at many a firewall.
 fn forbid_fragmentation(socket: &UdpSocket, address: SocketAddr) -> io::Result<()> {
@@ -158,41 +127,29 @@ fn forbid_fragmentation(socket: &UdpSocket, address: SocketAddr) -> io::Result<(
             libc::IPV6_PMTUDISC_PROBE,
         ),
     };
-    set_int_option(socket, level, option, value)
+    set_option(socket, level, option, value)
 }
 
 /// Sets an option whose value is an int.
-fn set_int_option(
+fn set_option(
     socket: &UdpSocket,
     level: libc::c_int,
     option: libc::c_int,
     value: libc::c_int,
 ) -> io::Result<()> {
-    // SAFETY: an int holds no pointers.
-    unsafe { set_option(socket, level, option, &value) }
-}
-
-/// Sets an option.
-///
-/// # Safety
-/// What `value` points at, if it has pointers, must be live and be of the form that the kernel
-/// expects of this option.
-pub(super) unsafe fn set_option<T>(
-    socket: &UdpSocket,
-    level: libc::c_int,
-    option: libc::c_int,
-    value: &T,
-) -> io::Result<()> {
-    let length = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
+    const LEN: libc::socklen_t = {
+        assert!(size_of::<libc::c_int>() == 4, "int has 32 bits");
+        4
+    };
     // SAFETY: the descriptor is open as long as `socket` is borrowed; the pointer and the length
-    // describe one live value, which the call only reads. The caller answers for its pointers.
+    // describe one live c_int, which the call only reads.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
             level,
             option,
-            ptr::from_ref(value).cast(),
-            length,
+            (&raw const value).cast(),
+            LEN,
         )
     };
     if result == 0 {

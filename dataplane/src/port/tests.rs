@@ -20,7 +20,6 @@ macro_rules! with_both_backends {
     };
 }
 
-mod feedback;
 mod receiving;
 mod sending;
 mod whole;

@@ -17,8 +17,6 @@ use crate::port::{Arrival, MediaSocket, Received, Receiver, Wake};
 #[derive(Debug)]
 pub struct MmsgReceiver {
     sockets: Rc<[MediaSocket]>,
-    /// Those of `sockets` that are received from; none where a socket has no such descriptor.
-    descriptors: Box<[Option<RawFd>]>,
     /// Which socket is asked next: they take turns.
     next_socket: u8,
     arena: Box<[u8]>,
@@ -41,23 +39,10 @@ struct Batch {
 }
 
 impl MmsgReceiver {
-    /// Receives all that wakes a shard. Takes all memory that it will need.
+    /// Takes all memory that it will need.
     pub fn new(sockets: Rc<[MediaSocket]>) -> Self {
-        let descriptors = sockets.iter().map(|socket| Some(socket.as_raw_fd()));
-        Self::of(descriptors.collect(), sockets)
-    }
-
-    /// Receives the transport-wide feedback that the kernel sorts out. Takes all memory that it will
-    /// need.
-    pub fn of_feedback(sockets: Rc<[MediaSocket]>) -> Self {
-        let descriptors = sockets.iter().map(MediaSocket::feedback);
-        Self::of(descriptors.collect(), sockets)
-    }
-
-    fn of(descriptors: Box<[Option<RawFd>]>, sockets: Rc<[MediaSocket]>) -> Self {
         let mut receiver = Self {
             sockets,
-            descriptors,
             next_socket: 0,
             arena: vec![0; BATCH_MESSAGES * SLOT_BYTES].into_boxed_slice(),
             names: vec![RawAddress::EMPTY; BATCH_MESSAGES].into_boxed_slice(),
@@ -104,11 +89,13 @@ impl MmsgReceiver {
     fn fill(&mut self) {
         self.prepare(self.batch.count);
         let index = self.next_socket;
+        let Some(socket) = self.sockets.get(usize::from(index)) else {
+            return;
+        };
         let following = index.saturating_add(1);
-        let wraps = usize::from(following) >= self.descriptors.len();
+        let wraps = usize::from(following) >= self.sockets.len();
         self.next_socket = if wraps { 0 } else { following };
-        let descriptor = self.descriptors.get(usize::from(index)).copied().flatten();
-        let count = descriptor.map_or(0, |fd| receive_messages(fd, &mut self.messages));
+        let count = receive_messages(socket.as_raw_fd(), &mut self.messages);
         self.batch = Batch {
             socket: index,
             count,
@@ -153,7 +140,7 @@ impl Receiver for MmsgReceiver {
     fn receive(&mut self, deliver: impl FnMut(Arrival, &mut [u8])) -> Received {
         let mut turn = Turn::new(deliver);
         let mut more = false;
-        for _ in 0..self.descriptors.len() {
+        for _ in 0..self.sockets.len() {
             if self.batch.next == self.batch.count {
                 self.fill();
             }
