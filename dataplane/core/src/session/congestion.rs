@@ -42,6 +42,7 @@ pub(crate) struct Congestion {
     legs: Vec<LegState>,
     /// In the order of `legs`.
     shares: Vec<Share>,
+    sums: Sums,
     repeats: RepeatBudget,
     /// The first packet with a number left.
     sent_since: Option<Timestamp>,
@@ -63,6 +64,7 @@ impl Congestion {
             pacer: Pacer::new(now),
             legs: Vec::new(),
             shares: Vec::new(),
+            sums: Sums::default(),
             repeats: RepeatBudget::new(now),
             sent_since: None,
             heard_since: None,
@@ -88,6 +90,7 @@ impl Congestion {
         if let Some(place) = self.legs.iter().position(|state| state.leg == leg) {
             self.legs.remove(place);
             self.shares.remove(place);
+            self.sums = Sums::of(&self.shares);
         }
     }
 
@@ -98,9 +101,11 @@ impl Congestion {
 
     /// Shares out what the path carries, by the wishes that stand in the shares.
     pub(crate) fn allocate(&mut self, now: Timestamp) {
+        self.sums = Sums::of(&self.shares);
         let budget = self.budget(now);
         self.allocated = budget;
         allocation::allocate(now, budget, &mut self.shares);
+        self.sums = Sums::of(&self.shares);
         self.estimator.set_demand(allocation::demand(&self.shares));
         self.set_pace(now, budget);
     }
@@ -108,7 +113,7 @@ impl Congestion {
     /// Whether less comes through than was shared out last, so that it must be shared out anew.
     pub(crate) fn is_exceeded(&self, now: Timestamp) -> bool {
         let budget = self.budget(now);
-        budget < self.allocated && budget < allocation::granted(&self.shares)
+        budget < self.allocated && budget < self.sums.granted
     }
 
     /// Whether the path was found to be full within the last seconds.
@@ -270,28 +275,40 @@ impl Congestion {
             _ if self.estimator.is_congested(now) => {
                 // Loss without a queue takes no picture: it may have nothing to do with what is sent.
                 let delay_based = self.estimator.snapshot().delay_based;
-                estimate.max(delay_based.min(self.lowest() * 5 / 4))
+                estimate.max(delay_based.min(self.sums.lowest * 5 / 4))
             }
-            _ => estimate.max(self.lowest() * 5 / 4),
+            _ => estimate.max(self.sums.lowest * 5 / 4),
         }
-    }
-
-    /// Bits a second of all legs at their lowest, those left out that have been paused.
-    fn lowest(&self) -> u64 {
-        let lowest = |share: &Share| {
-            let rates = share.wish().layers.iter();
-            rates.copied().find(|rate| *rate > 0).unwrap_or_default()
-        };
-        let shares = self.shares.iter().filter(|share| !share.is_paused());
-        shares.map(lowest).sum()
     }
 
     fn set_pace(&mut self, now: Timestamp, budget: u64) {
         let congested = self.estimator.is_congested(now);
         // What was granted leaves: if it is too much, the path will tell, and it is shared out anew.
-        let granted = allocation::granted(&self.shares);
-        let pace = budget.max(granted).saturating_mul(PACE_FACTOR);
+        let pace = budget.max(self.sums.granted).saturating_mul(PACE_FACTOR);
         self.pacer.set_estimate(now, pace, congested);
+    }
+}
+
+/// What the shares come to, in bits a second. It is asked for with every feedback, while the shares
+/// themselves seldom change and are large.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    granted: u64,
+    /// All legs at their lowest, those left out that have been paused.
+    lowest: u64,
+}
+
+impl Sums {
+    fn of(shares: &[Share]) -> Self {
+        let lowest = |share: &Share| {
+            let rates = share.wish().layers.iter();
+            rates.copied().find(|rate| *rate > 0).unwrap_or_default()
+        };
+        let playing = shares.iter().filter(|share| !share.is_paused());
+        Self {
+            granted: allocation::granted(shares),
+            lowest: playing.map(lowest).sum(),
+        }
     }
 }
 

@@ -101,14 +101,17 @@ impl Shard {
         }
     }
 
-    /// Looks at the estimates, and shares them out anew for a part of the sessions on each tick.
+    /// Looks at a part of the estimates on each tick, and shares a part of those out anew. All others
+    /// are left alone: memory that was not touched for a while is slow to reach.
     fn poll_paths(&mut self, now: Timestamp, out: &mut impl Outbox) {
         let (mut position, mut turn) = (0, self.ticker.count);
         // By position: should one session's work panic, the others must still stand in the list.
         while let Some(key) = self.ticker.congested.get(position).copied() {
             turn = turn.wrapping_add(1);
             self.current = Some(key);
-            if self.poll_congestion(now, key, turn.is_multiple_of(TICKS_PER_SELECTION), out) {
+            if !turn.is_multiple_of(TICKS_PER_ESTIMATE)
+                || self.poll_congestion(now, key, turn.is_multiple_of(TICKS_PER_SELECTION), out)
+            {
                 position += 1;
             } else {
                 self.ticker.congested.swap_remove(position);
@@ -196,7 +199,10 @@ const TICK: Duration = Duration::from_millis(20);
 /// second, as it takes half of that until it counts as speech.
 const TICKS_PER_RANKING: u32 = 5;
 
-/// Ticks between two choices of layers: fast enough that a layer which begins is soon used.
+/// Ticks between two looks at an estimate. Feedback, which comes more often, is looked at by itself.
+const TICKS_PER_ESTIMATE: u32 = 5;
+
+/// Ticks between two choices of layers, and a multiple of those between two looks at an estimate: fast enough that a layer which begins is soon used.
 const TICKS_PER_SELECTION: u32 = 10;
 
 /// Ticks in which every session is visited once: a second's worth.
