@@ -30,6 +30,7 @@ mod queue_delay;
 mod remb;
 mod round_trip;
 mod snapshot;
+mod surge;
 #[cfg(test)]
 mod tests;
 mod throughput;
