@@ -142,7 +142,7 @@ fn a_screen_climbs_before_a_camera() {
         let mut wanted = [hints(9, None); 2];
         wanted[better] = hints(0, None);
         call.subscribe(wanted);
-        let most = call.after(40);
+        let most = call.after(60);
         assert_eq!(most[better], 0, "{most:?}");
         assert!(most[1 - better] > 0, "{most:?}");
     }

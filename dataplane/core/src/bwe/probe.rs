@@ -21,6 +21,8 @@ pub(super) struct ProbeController {
     has_begun: bool,
     /// The lowest rate at which a probe of the present series did not come through.
     ceiling: u64,
+    /// The estimate before the present series, or the last one.
+    series_began_with: Option<u64>,
     /// The rate of the probe that comes next.
     next_rate: Option<u64>,
     cluster: Option<Cluster>,
@@ -84,6 +86,7 @@ impl Default for ProbeController {
             is_urgent: false,
             has_begun: false,
             ceiling: u64::MAX,
+            series_began_with: None,
             next_rate: None,
             cluster: None,
             last_id: 0,
@@ -143,6 +146,9 @@ impl ProbeController {
         if self.next_rate.is_none() {
             self.ceiling = u64::MAX;
             self.plan(now, situation);
+            if self.next_rate.is_some() {
+                self.series_began_with = Some(situation.estimate);
+            }
         }
         let rate = self.next_rate.take()?;
         Some(self.begin(now, rate))
@@ -211,7 +217,7 @@ impl ProbeController {
         let may_probe = situation.has_room() || !self.has_begun;
         (situation.calm && may_probe && situation.estimate < self.enough()).then(|| {
             self.begun_at
-                .map_or(now, |begun| begun + self.period(situation.estimate))
+                .map_or(now, |begun| begun + self.period(now, situation.estimate))
         })
     }
 
@@ -255,23 +261,28 @@ impl ProbeController {
         }
         let is_due = self
             .begun_at
-            .is_none_or(|begun| now.since(begun) >= self.period(estimate));
-        let fell = self
-            .lost
-            .is_some_and(|lost| now.since(lost.at) < RECOVERY_WINDOW);
-        let is_urgent = core::mem::take(&mut self.is_urgent) && !fell;
+            .is_none_or(|begun| now.since(begun) >= self.period(now, estimate));
+        let is_urgent = core::mem::take(&mut self.is_urgent) && !self.fell_lately(now);
         if is_urgent || (is_due && situation.has_room()) {
             self.next_rate = Some(estimate.saturating_mul(2).min(enough));
         }
     }
 
-    /// A probe at a small part of the demand costs little.
-    fn period(&self, estimate: u64) -> Duration {
-        if estimate < self.demand / SMALL_PART {
+    /// A probe at a small part of the demand costs little; and a path that has just turned out to
+    /// carry far more than was thought may have become wider while it was looked at.
+    fn period(&self, now: Timestamp, estimate: u64) -> Duration {
+        let before = self.series_began_with;
+        let rose = before.is_some_and(|before| estimate >= scaled(before, LARGE_RISE));
+        if estimate < self.demand / SMALL_PART || (rose && !self.fell_lately(now)) {
             PERIOD_SMALL
         } else {
             PERIOD
         }
+    }
+
+    fn fell_lately(&self, now: Timestamp) -> bool {
+        let lost = self.lost.as_ref();
+        lost.is_some_and(|lost| now.since(lost.at) < RECOVERY_WINDOW)
     }
 
     fn wants_recovery(&self, now: Timestamp) -> bool {
@@ -314,6 +325,7 @@ const PERIOD: Duration = Duration::from_secs(5);
 /// While less than this part of the demand is met.
 const SMALL_PART: u64 = 4;
 const PERIOD_SMALL: Duration = Duration::from_secs(2);
+const LARGE_RISE: f64 = 1.4;
 
 /// Recovery after a large drop (`kBitrateDropThreshold`, `kProbeFractionAfterDrop`,
 /// `kBitrateDropTimeout`), but not before the queue had some time to drain.

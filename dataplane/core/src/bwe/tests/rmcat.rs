@@ -139,7 +139,7 @@ fn layers_follow_a_variable_capacity() {
             (5.0, 40.0, 500e3),
             (48.0, 60.0, 1500e3),
             (63.0, 80.0, 150e3),
-            (90.0, 99.0, 500e3),
+            (93.0, 99.0, 500e3),
         ] {
             let rate = outcomes[0].media_rate(from, until);
             assert!(rate >= layer, "{from} to {until} s: {rate}");
