@@ -23,7 +23,7 @@ use tests::content::{Content, Ledger};
 use tests::peer::crypto::ClientSrtp;
 use tests::peer::ice::credentials;
 use tests::peer::{Client, ClientOptions, Feedback, Outgoing};
-use tests::publisher::{PublishedTrack, TrackSpec, TransportSequence};
+use tests::publisher::{PublishedTrack, TrackSpec, TransportSequence, Uplink};
 use tests::rng::Rng;
 use tests::setup::{publish_parameters, remote_transport, subscribe_parameters};
 use tests::subscriber::{SubscribedTrack, SubscriptionSpec};
@@ -241,7 +241,12 @@ impl Rig {
             let mut out: Vec<Outgoing> = Vec::new();
             let mut reports = Vec::new();
             for track in &mut tracks {
-                track.tick(at, &mut srtp, &mut transport, &mut ledger, &mut out);
+                let mut uplink = Uplink {
+                    srtp: &mut srtp,
+                    transport: &mut transport,
+                    out: &mut out,
+                };
+                track.tick(at, &mut ledger, &mut uplink);
                 if millis % 1_000 == 0 {
                     track.sender_reports(
                         at,

@@ -19,7 +19,7 @@ use crate::arrivals::Arrivals;
 use crate::checker::Checker;
 use crate::content::Ledger;
 use crate::pool::{Flight, Parameters};
-use crate::publisher::{PublishedTrack, TransportSequence};
+use crate::publisher::{PublishedTrack, TransportSequence, Uplink};
 use crate::rng::Rng;
 use crate::subscriber::{self, SubscribedTrack};
 
@@ -176,8 +176,13 @@ impl Client {
             return;
         }
         let Some(srtp) = &mut self.srtp else { return };
+        let mut uplink = Uplink {
+            srtp,
+            transport: &mut self.transport,
+            out,
+        };
         for track in &mut self.publications {
-            track.tick(now, srtp, &mut self.transport, around.ledger, out);
+            track.tick(now, around.ledger, &mut uplink);
         }
         let mut reports = Vec::new();
         if self.next_report_at <= now {
@@ -311,9 +316,13 @@ impl Client {
         };
         for packet in &packets {
             let packet = packet.as_any();
+            let mut uplink = Uplink {
+                srtp,
+                transport: &mut self.transport,
+                out,
+            };
             for track in &mut self.publications {
-                let transport = &mut self.transport;
-                track.feedback(sent_at, packet, (srtp, transport), around.checker, out);
+                track.feedback(sent_at, packet, around.checker, &mut uplink);
             }
             for track in &mut self.subscriptions {
                 track.control(now, packet);
