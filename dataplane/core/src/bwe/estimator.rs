@@ -309,10 +309,16 @@ impl Estimator {
             estimate: self.estimate,
             underused: self.is_underused(now),
             queue_is_empty: self.queue_delay.is_empty(),
-            calm: self.delay.usage() == Usage::Normal
-                && self.loss_based.state() != LossState::Decreasing
-                && !self.watchdog.is_overdue(self.round_trip.get()),
+            calm: self.is_calm() || self.watchdog.is_idle(now),
         }
+    }
+
+    /// By what was heard last. Once all video is paused and there is no sound, nothing is heard any
+    /// more but of probes.
+    fn is_calm(&self) -> bool {
+        self.delay.usage() == Usage::Normal
+            && self.loss_based.state() != LossState::Decreasing
+            && !self.watchdog.is_overdue(self.round_trip.get())
     }
 
     /// A layer that leaves a sixth of the estimate unused is no limit of the application in

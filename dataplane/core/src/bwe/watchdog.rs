@@ -45,6 +45,11 @@ impl Watchdog {
         self.silence() + round_trip > SILENCE_MAX
     }
 
+    /// Nothing was sent for so long that nothing is known of the path any more.
+    pub(super) fn is_idle(&self, now: Timestamp) -> bool {
+        self.sent_at.is_some_and(|sent| now.since(sent) >= IDLE_MIN)
+    }
+
     /// What part of the estimate is left, if it is to be lowered now.
     pub(super) fn lower(&mut self, now: Timestamp, round_trip: Duration) -> Option<f64> {
         let is_due = self
@@ -68,6 +73,10 @@ impl Watchdog {
 const SILENCE_MAX: Duration = Duration::from_secs(3);
 
 const PAUSE_MIN: Duration = Duration::from_secs(1);
+
+/// A queue has drained by then.
+const IDLE_MIN: Duration = Duration::from_secs(2);
+const _: () = assert!(IDLE_MIN.as_secs() > PAUSE_MIN.as_secs());
 
 /// `drop_interval` and `drop_fraction`.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -107,6 +116,15 @@ mod tests {
         watchdog.heard(ms(5000));
         assert!(!watchdog.is_overdue(ROUND_TRIP));
         assert_eq!(lowered(&mut watchdog, 5000, 2), 0);
+    }
+
+    #[test]
+    fn after_two_seconds_without_a_packet_nothing_is_known() {
+        let mut watchdog = Watchdog::new(ms(0));
+        assert!(!watchdog.is_idle(ms(5_000)));
+        watchdog.sent(ms(6_000));
+        assert!(!watchdog.is_idle(ms(7_999)));
+        assert!(watchdog.is_idle(ms(8_000)));
     }
 
     #[test]
