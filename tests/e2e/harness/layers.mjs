@@ -1,4 +1,4 @@
-// A publisher that sends three sizes of its picture.
+// A publisher that sends its picture in several sizes.
 
 import { outbound } from './browser.mjs';
 import { until } from './wait.mjs';
@@ -13,9 +13,14 @@ export const THREE_LAYERS = { size: '960x540', simulcast: '1', name: 'Three size
 
 /** Waits until Chromium has found the bandwidth to send all of them. */
 export function allLayersSent(publisher) {
-  return until('three layers to be sent', RAMP_TIMEOUT_MS, async () => {
+  return widthsSent(publisher, Object.values(WIDTHS));
+}
+
+/** Waits until pictures of all these widths are sent; of one with layers inside, that of its largest counts. */
+export function widthsSent(publisher, wanted) {
+  return until(`pictures ${wanted} wide to be sent`, RAMP_TIMEOUT_MS, async () => {
     const layers = outbound(await publisher.stats(), 'video');
     const widths = layers.filter(({ framesPerSecond }) => framesPerSecond > 20).map(({ frameWidth }) => frameWidth);
-    return Object.values(WIDTHS).every((width) => widths.includes(width));
+    return wanted.every((width) => widths.includes(width));
   });
 }

@@ -3,16 +3,18 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { inbound, launchBrowser, Tab } from './browser.mjs';
+import { SWITCHES, WINDOW_MS } from './extent.mjs';
 import { Impairment, MEDIA_IP } from './impairment.mjs';
 import { MachineWatch } from './machine.mjs';
 import { Server } from './server.mjs';
 import { wait } from './wait.mjs';
 
-const BODY_TIMEOUT_MS = 150_000;
-// Beyond the body's own limit, so that the clean-up always gets its turn.
-const TEST_TIMEOUT_MS = 180_000;
 const WATCH_MS = 10_000;
 const WINDOWS_MAX = 4;
+// Two seconds for a switch where the machine is busy.
+const BODY_TIMEOUT_MS = 120_000 + WINDOWS_MAX * WINDOW_MS + 2_000 * SWITCHES;
+// Beyond the body's own limit, so that the clean-up always gets its turn.
+const TEST_TIMEOUT_MS = BODY_TIMEOUT_MS + 30_000;
 /** "More than 250 frames in 10 s at 30 fps". */
 export const FRAMES_MIN = 250;
 

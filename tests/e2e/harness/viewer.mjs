@@ -35,6 +35,11 @@ export class Viewer {
     return this.#tab.page.close();
   }
 
+  /** Changes what is said of the video: `fields` of `tracks/update`, such as `simulcast` or `maxHeight`. */
+  ask(fields) {
+    return this.#tab.page.evaluate((changed) => window.viewer.update(changed), fields);
+  }
+
   /** `{report}`: the browser's figures, as `Tab.stats` has them. */
   stats() {
     return this.#tab.page.evaluate(() => window.viewer.stats());
@@ -77,6 +82,12 @@ export class Viewer {
     return {
       width: video?.frameWidth ?? 0,
       frames: video?.framesDecoded ?? 0,
+      framesReceived: video?.framesReceived ?? 0,
+      framesDropped: video?.framesDropped ?? 0,
+      keyFrames: video?.keyFramesDecoded ?? 0,
+      keyFramesAsked: video?.pliCount ?? 0,
+      packetsLost: video?.packetsLost ?? 0,
+      packetsRepeated: video?.retransmittedPacketsReceived ?? 0,
       freezes: video?.freezeCount ?? 0,
       frozen: video?.totalFreezesDuration ?? 0,
       bytes: video?.bytesReceived ?? 0,
@@ -87,12 +98,19 @@ export class Viewer {
   }
 }
 
+/** How much every count of samples grew from the first to the last. */
+export function during(samples) {
+  const [first, last] = [samples[0], samples.at(-1)];
+  return Object.fromEntries(Object.entries(last).map(([key, value]) => [key, value - first[key]]));
+}
+
 // Runs in the page.
 async function pull({ app, secret, sessionId, simulcast }) {
   const { Api } = await import('/static/api.js');
   const { Call } = await import('/static/call.js');
   const { plainReport } = await import('/static/stats.js');
-  const call = await Call.open(new Api({ app, secret }));
+  const api = new Api({ app, secret });
+  const call = await Call.open(api);
   const items = await call.pull([
     { sessionId, trackName: 'audio' },
     { sessionId, trackName: 'video', ...(simulcast && { simulcast }) },
@@ -104,5 +122,10 @@ async function pull({ app, secret, sessionId, simulcast }) {
   element.autoplay = true;
   element.srcObject = new MediaStream(items.map(({ track }) => track));
   document.body.append(element);
-  window.viewer = { call, stats: async () => ({ report: plainReport(await call.report()) }) };
+  const update = async (fields) => {
+    const video = { location: 'remote', mid: items[1].mid, sessionId, trackName: 'video', ...fields };
+    const { tracks: [{ errorDescription }] } = await api.updateTracks(call.sessionId, [video]);
+    if (errorDescription) throw new Error(errorDescription);
+  };
+  window.viewer = { call, update, stats: async () => ({ report: plainReport(await call.report()) }) };
 }

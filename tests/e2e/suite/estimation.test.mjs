@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { inbound } from '../harness/browser.mjs';
 import { allLayersSent, THREE_LAYERS, WIDTHS } from '../harness/layers.mjs';
 import { assertObserved, assertWatched, impairedScenario } from '../harness/scenario.mjs';
-import { Viewer } from '../harness/viewer.mjs';
+import { during, Viewer } from '../harness/viewer.mjs';
 import { wait } from '../harness/wait.mjs';
 
 // Chromium sends about 150, 375 and 1700 kb/s of picture, and 33 kb/s of sound (50 with its headers).
@@ -148,12 +148,6 @@ function assertHeard(samples) {
   assert.equal(audioPacketsLost, 0, 'audio packets are missing');
   assert.ok(audioSamples > SAMPLE_RATE * WATCH_MS / 1_000 / 2, `only ${audioSamples} samples of sound`);
   assert.ok(audioSamplesConcealed < audioSamples / 50, `${audioSamplesConcealed} of ${audioSamples} samples concealed`);
-}
-
-// How much every counter grew from the first sample to the last.
-function during(samples) {
-  const [first, last] = [samples[0], samples.at(-1)];
-  return Object.fromEntries(Object.entries(last).map(([key, value]) => [key, value - first[key]]));
 }
 
 function tell(what, seconds) {

@@ -66,13 +66,14 @@ export class Call extends EventTarget {
   }
 
   /**
-   * Pushes the tracks of `stream`.
+   * Pushes the tracks of `stream`. `scalability` is a `scalabilityMode` for every encoding of the
+   * picture, if it is not left to the browser.
    *
    * Resolves to `[{trackName, kind, rids}]` once the server has taken them.
    */
-  publish(stream, { codec = '', simulcast = false } = {}) {
+  publish(stream, { codec = '', simulcast = false, scalability = '' } = {}) {
     return this.#inTurn(async () => {
-      const sent = stream.getTracks().map((track) => this.#addSender(track, stream, { codec, simulcast }));
+      const sent = stream.getTracks().map((track) => this.#addSender(track, stream, { codec, simulcast, scalability }));
       await this.#peer.setLocalDescription(await this.#peer.createOffer());
       const answer = await this.#api.addTracks(this.sessionId, {
         sessionDescription: describe(this.#peer.localDescription),
@@ -179,10 +180,11 @@ export class Call extends EventTarget {
     });
   }
 
-  #addSender(track, stream, { codec, simulcast }) {
+  #addSender(track, stream, { codec, simulcast, scalability }) {
     const layered = simulcast && track.kind === 'video';
     const init = { direction: 'sendonly', streams: [stream] };
-    if (layered) init.sendEncodings = encodings(codec);
+    if (layered) init.sendEncodings = encodings(codec, scalability);
+    else if (scalability && track.kind === 'video') init.sendEncodings = [{ scalabilityMode: scalability }];
     const transceiver = this.#peer.addTransceiver(track, init);
     if (track.kind === 'video' && codec) preferCodec(transceiver, codec);
     return {
@@ -263,9 +265,9 @@ export function sendableCodecs() {
 }
 
 // Without a scalability mode Chromium would put VP9 and AV1 layers into one stream (SVC).
-function encodings(codec) {
-  const mode = ['VP9', 'AV1'].includes(codec) ? { scalabilityMode: 'L1T1' } : {};
-  return LAYERS.map(({ label, ...encoding }) => ({ ...encoding, ...mode }));
+function encodings(codec, scalability) {
+  const scalabilityMode = scalability || (['VP9', 'AV1'].includes(codec) ? 'L1T1' : undefined);
+  return LAYERS.map(({ label, ...encoding }) => ({ ...encoding, ...(scalabilityMode && { scalabilityMode }) }));
 }
 
 function preferCodec(transceiver, name) {

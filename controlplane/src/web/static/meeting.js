@@ -112,8 +112,8 @@ export class Meeting extends EventTarget {
     this.#figures = new Figures();
     call.addEventListener('lost', ({ detail }) => this.#lost(call, detail));
     try {
-      const { codec, simulcast, name } = this.#settings;
-      const tracks = await call.publish(this.stream, { codec, simulcast });
+      const { codec, simulcast, scalability, name } = this.#settings;
+      const tracks = await call.publish(this.stream, { codec, simulcast, scalability });
       await call.connected();
       if (this.state === 'left') return;
       await this.#room.enter({ sessionId: call.sessionId, tracks, name });

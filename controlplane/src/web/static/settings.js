@@ -7,6 +7,7 @@ const STORE_KEY = 'jackfield';
  * Settings of this page.
  *
  * Fragment keys: `app`, `secret`, `room`, `name`; `codec` (VP8, VP9, H264, AV1), `simulcast=0|1`,
+ * `scalability=L3T3` (the layers inside of each encoding, by the names of WebRTC-SVC),
  * `testmedia=1` (no camera is asked for), `size=1280x720`, `autostart=1`.
  */
 export function readSettings() {
@@ -19,6 +20,7 @@ export function readSettings() {
     name: fragment.get('name') ?? kept.name ?? '',
     codec: fragment.get('codec') ?? kept.codec ?? '',
     simulcast: (fragment.get('simulcast') ?? kept.simulcast ?? (MODEST ? '0' : '1')) === '1',
+    scalability: fragment.get('scalability') ?? '',
     testMedia: (fragment.get('testmedia') ?? kept.testMedia ?? '0') === '1',
     size: readSize(fragment.get('size')),
     autostart: fragment.get('autostart') === '1',
