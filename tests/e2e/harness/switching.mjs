@@ -43,7 +43,7 @@ export async function switchAround(viewer, publisher, layers) {
 /** The decoder could do with all that it got, and got all: it asked for no key frame. */
 export function assertDecoded({ switches, seen }) {
   assert.equal(seen.keyFramesAsked, 0, 'the decoder asked for a key frame');
-  assert.equal(seen.packetsLost, 0, 'packets are missing');
+  assert.equal(seen.packetsLost, 0, `${seen.packetsLost} packets are missing, ${seen.packetsRepeated} were repeated`);
   const lost = seen.framesReceived - seen.frames - seen.framesDropped;
   assert.ok(lost <= PICTURES_UNDER_WAY, `${lost} pictures were never decoded`);
   // Chromium drops what it had no time to draw.

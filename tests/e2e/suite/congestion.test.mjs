@@ -2,7 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { outbound } from '../harness/browser.mjs';
-import { assertWatched, change, FRAMES_MIN, impairedScenario } from '../harness/scenario.mjs';
+import { WINDOW_MS } from '../harness/extent.mjs';
+import { allLayersSent, THREE_LAYERS, WIDTHS } from '../harness/layers.mjs';
+import { assertObserved, assertWatched, change, FRAMES_MIN, impairedScenario } from '../harness/scenario.mjs';
+import { during, Viewer } from '../harness/viewer.mjs';
 import { wait } from '../harness/wait.mjs';
 
 const LOSS = 0.05;
@@ -40,6 +43,26 @@ impairedScenario('the picture goes on while a twentieth is lost on the way up', 
   const sent = outbound(await ada.stats(), 'video')[0];
   const again = sent.retransmittedPacketsSent - outbound(before, 'video')[0].retransmittedPacketsSent;
   assert.ok(again > 0, 'the server asked for nothing again');
+});
+
+impairedScenario('the best that fits goes on where 2 Mb/s pass and a twentieth is lost', {}, async ({ open, impairment }) => {
+  const publisher = await open({ ...THREE_LAYERS, codec: 'VP8' });
+  await allLayersSent(publisher);
+  const viewer = await Viewer.open(open, await publisher.stats());
+  await impairment.impair(viewer, { up: { delay_ms: 25 }, down: { delay_ms: 25, rate_kbps: 2_000, queue_ms: 300, loss: LOSS } });
+  await wait(ESTIMATE_MS);
+  await assertObserved(() => viewer.observe(WINDOW_MS), (samples) => {
+    const { frames, freezes, frozen, packetsRepeated } = during(samples);
+    const widths = [...new Set(samples.map(({ width }) => width))];
+    console.log(`${frames} frames, ${freezes} freezes of ${frozen.toFixed(2)} s, ${packetsRepeated} packets repeated, widths ${widths}`);
+    assert.ok(freezes <= 1 && frozen < 1, `${freezes} freezes of ${frozen} s`);
+    assert.ok(frames > 25 * WINDOW_MS / 1_000, `only ${frames} frames decoded`);
+    assert.ok(packetsRepeated > 0, 'nothing was sent again');
+    assert.ok(widths.every((width) => width > WIDTHS.c), `widths ${widths}`);
+  });
+  const { down } = await impairment.statistics(viewer);
+  console.log(`${down.lost} of ${down.packets} packets lost, ${down.overflowed} found the queue full`);
+  assert.ok(down.lost > down.packets * LOSS / 2, `${down.lost} of ${down.packets} packets lost`);
 });
 
 impairedScenario('two tabs call each other over links of 1 Mb/s without a freeze', {}, async ({ open, impairment }) => {
