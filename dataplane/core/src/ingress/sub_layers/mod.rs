@@ -1,5 +1,5 @@
 //! Layers inside of one RTP stream: temporal ones of VP8, and temporal and spatial ones of VP9, and
-//! of all codecs with a dependency descriptor.
+//! of all codecs with a dependency descriptor. VP8 tells its own in the payload or in that.
 //!
 //! Where a packet stands among them is found out once, when it comes, and kept with it; legs decide
 //! by it alone. All codecs look the same to them: each packet says which sub-layers need its frame,

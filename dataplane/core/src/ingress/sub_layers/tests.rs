@@ -70,6 +70,44 @@ fn vp8_without_tid_or_picture_id_has_no_layers() {
     assert_eq!(vp8(0x60, &[5, 0x60]), None);
 }
 
+/// A publication whose packets have dependency descriptors, with the header extension 9.
+fn described(codec: Codec) -> Publication {
+    let mut with_descriptors = parameters(codec, &[]);
+    with_descriptors.extensions.push(ExtensionMapping {
+        id: 9,
+        extension: Extension::DependencyDescriptor,
+    });
+    Publication::new(publisher(), &with_descriptors).unwrap()
+}
+
+#[test]
+fn vp8_without_tid_has_the_layers_of_its_dependency_descriptor() {
+    let mut structure = two_layers();
+    structure.templates[1].spatial = 0;
+    structure.templates[1].temporal = 1;
+    let mut track = described(Codec::Vp8);
+    let mut position = |number: u16, payload: &[u8], spec: DescriptorSpec| {
+        let packet = Packet::new(1000, number, 0, payload);
+        let packet = packet.with_extension(9, &spec.bytes(&structure));
+        let accepted = track.take(ms(0), 0, &packet).unwrap();
+        track.packet(0, accepted.sequence_number).unwrap().position
+    };
+    let key = DescriptorSpec {
+        attaches_structure: true,
+        ..DescriptorSpec::default()
+    };
+    assert!(position(1, &vp8_key(180), key).is_some());
+    let upper = DescriptorSpec {
+        template: 1,
+        frame_number: 1,
+        ..DescriptorSpec::default()
+    };
+    // Chromium leaves out of the payload what the header extension says.
+    let upper = position(2, &[0x10, 1, 0, 0], upper).unwrap();
+    assert_eq!(upper.sub_layer, sub_layer(0, 1));
+    assert!(!upper.needed_by.contains(sub_layer(0, 0)));
+}
+
 /// The position of a VP9 packet that begins with these bytes.
 fn vp9(stream: &mut Vp9Stream, picture_id: u16, bytes: &[u8], marker: bool) -> LayerPosition {
     vp9_in_order(stream, picture_id, bytes, marker, true)
@@ -304,12 +342,7 @@ fn an_h264_parameter_set_tells_the_height() {
 
 #[test]
 fn a_dependency_descriptor_tells_the_height_of_each_spatial_layer() {
-    let mut with_descriptors = parameters(Codec::Av1, &[]);
-    with_descriptors.extensions.push(ExtensionMapping {
-        id: 9,
-        extension: Extension::DependencyDescriptor,
-    });
-    let mut track = Publication::new(publisher(), &with_descriptors).unwrap();
+    let mut track = described(Codec::Av1);
     let key = DescriptorSpec {
         attaches_structure: true,
         ..DescriptorSpec::default()

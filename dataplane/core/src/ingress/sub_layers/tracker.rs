@@ -35,7 +35,11 @@ impl LayerTracker {
         packet: &[u8],
     ) {
         info.position = match info.codec {
-            Codec::Vp8 => self.vp8(sequence_number, info),
+            // Browsers leave out of the payload what the header extension says.
+            Codec::Vp8 => {
+                let own = self.vp8(sequence_number, info);
+                own.or_else(|| self.described(is_newest, info, packet))
+            }
             Codec::Vp9 => self.vp9(sequence_number, is_newest, info, packet),
             Codec::Av1 | Codec::H264 | Codec::H265 => self.described(is_newest, info, packet),
             Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::Red => None,
