@@ -19,6 +19,6 @@ mod write;
 
 pub(crate) use self::ladder::{Ladder, Step};
 pub(crate) use self::leg::{Allowance, Forwarded, Leg, Part, Start};
-pub(crate) use self::rtx::Repeat;
+pub(crate) use self::rtx::{Asked, Repeat};
 pub(crate) use self::statistics::{Feedback, Granted};
 pub(crate) use self::write::{PayloadSource, Written};

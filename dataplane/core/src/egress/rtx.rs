@@ -20,6 +20,13 @@ pub(crate) struct Repeat<'a> {
     /// The numbers of the retransmission stream; none if the packet is sent again plainly, which
     /// makes it the same to the last bit.
     pub(crate) rtx: Option<RtxNumbers>,
+}
+
+/// A packet that is asked for again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    /// The packet in the cache.
+    pub(crate) packet: CachedPacket<'a>,
     /// The leg gets another source by now, or waits for one.
     pub(crate) is_former: bool,
 }
@@ -42,14 +49,17 @@ impl Leg {
     /// [`DropReason::RetransmissionMiss`] if the number was never used or the packet is gone,
     /// [`DropReason::RetransmissionBudget`] if it was sent again within the last round trip, or
     /// [`REPEATS_MAX`] times. Also [`DropReason::RetransmissionMiss`] if it could only be repeated
-    /// plainly, and carried a transport-wide sequence number.
+    /// plainly, and carried a transport-wide sequence number. At last what `afford` says of a packet
+    /// that may be sent again as far as the leg is concerned: one that is refused then has not been
+    /// repeated.
     pub(crate) fn retransmit<'a>(
         &mut self,
         now: Timestamp,
         publication: &'a Publication,
         sequence_number: u16,
+        afford: impl FnOnce(&Asked<'a>) -> Result<(), DropReason>,
     ) -> Result<Repeat<'a>, DropReason> {
-        let repeat = self.repeat(now, publication, sequence_number);
+        let repeat = self.repeat(now, publication, sequence_number, afford);
         self.statistics.count_repeat(repeat.is_ok());
         repeat
     }
@@ -59,6 +69,7 @@ impl Leg {
         now: Timestamp,
         publication: &'a Publication,
         sequence_number: u16,
+        afford: impl FnOnce(&Asked<'a>) -> Result<(), DropReason>,
     ) -> Result<Repeat<'a>, DropReason> {
         let (source, number, index) = self
             .rewriter
@@ -81,12 +92,14 @@ impl Leg {
         if !can_repeat {
             return Err(DropReason::RetransmissionMiss);
         }
-        self.repeater.spend(now, index, self.round_trip())?;
+        self.repeater.check(now, index, self.round_trip())?;
+        let is_former = self.rewriter.source() != Some(source);
+        afford(&Asked { packet, is_former })?;
+        self.repeater.note(now, index);
         Ok(Repeat {
             forwarded: forwarded(rewritten, mapping, packet.codec),
             packet,
             rtx: self.repeater.numbers(mapping.rtx_payload_type),
-            is_former: self.rewriter.source() != Some(source),
         })
     }
 }
@@ -109,7 +122,6 @@ impl Leg {
             forwarded: forwarded(rewritten, mapping, packet.codec),
             packet,
             rtx: Some(self.repeater.numbers(mapping.rtx_payload_type)?),
-            is_former: self.rewriter.source() != Some(source),
         })
     }
 
@@ -146,14 +158,27 @@ impl Repeater {
         self.ssrc
     }
 
-    /// Takes note of a repeat, if there may be one.
-    fn spend(
-        &mut self,
+    /// Whether there may be a repeat of this packet now.
+    fn check(
+        &self,
         now: Timestamp,
         index: u64,
         round_trip: Option<Duration>,
     ) -> Result<(), DropReason> {
         let interval = round_trip.map_or(INTERVAL_MIN, |round_trip| round_trip.max(INTERVAL_MIN));
+        let repeated = self.place(index).and_then(|place| self.history.get(place));
+        let refuses = repeated.is_some_and(|repeated| {
+            let is_soon = now.since(repeated.last_at) < interval;
+            repeated.is_of(index) && (repeated.count >= REPEATS_MAX || is_soon)
+        });
+        if refuses {
+            return Err(DropReason::RetransmissionBudget);
+        }
+        Ok(())
+    }
+
+    /// Takes note of a repeat.
+    fn note(&mut self, now: Timestamp, index: u64) {
         if self.history.is_empty() {
             let length = match self.kind {
                 MediaKind::Video => HISTORY_VIDEO,
@@ -161,24 +186,24 @@ impl Repeater {
             };
             self.history = vec![Repeated::default(); length];
         }
-        let length = self.history.len() as u64;
-        let place = usize::try_from(index.checked_rem(length).unwrap_or_default()).ok();
-        let repeated = place.and_then(|place| self.history.get_mut(place));
-        let repeated = repeated.ok_or(DropReason::RetransmissionBudget)?;
-        if repeated.index != index || repeated.count == 0 {
+        let place = self.place(index);
+        if let Some(repeated) = place.and_then(|place| self.history.get_mut(place)) {
+            let before = if repeated.is_of(index) {
+                repeated.count
+            } else {
+                0
+            };
             *repeated = Repeated {
                 index,
                 last_at: now,
-                count: 1,
+                count: before + 1,
             };
-            return Ok(());
         }
-        if repeated.count >= REPEATS_MAX || now.since(repeated.last_at) < interval {
-            return Err(DropReason::RetransmissionBudget);
-        }
-        repeated.count += 1;
-        repeated.last_at = now;
-        Ok(())
+    }
+
+    fn place(&self, index: u64) -> Option<usize> {
+        let length = u64::try_from(self.history.len()).ok()?;
+        usize::try_from(index.checked_rem(length)?).ok()
     }
 
     fn numbers(&mut self, payload_type: Option<u8>) -> Option<RtxNumbers> {
@@ -198,6 +223,12 @@ struct Repeated {
     index: u64,
     last_at: Timestamp,
     count: u8,
+}
+
+impl Repeated {
+    fn is_of(&self, index: u64) -> bool {
+        self.index == index && self.count > 0
+    }
 }
 
 /// How often one packet is sent again.

@@ -70,7 +70,7 @@ impl Bench {
     fn repeat(&mut self, sequence_number: u16) -> Result<(u32, u64, Vec<u8>), DropReason> {
         let repeat = self
             .leg
-            .retransmit(self.now, &self.track, sequence_number)?;
+            .retransmit(self.now, &self.track, sequence_number, |_| Ok(()))?;
         let mut slot = [0xee; 1452];
         let written = self.leg.write_repeat(&repeat, None, &mut slot).unwrap();
         Ok((written.ssrc, written.index, bytes(&written, &slot)))
@@ -579,6 +579,20 @@ fn a_layer_that_falls_silent_is_replaced_where_that_is_wanted() {
     bench.leg.select(bench.now, &bench.track);
     assert_eq!(bench.leg.wants_keyframe(), Some(1));
     assert!(bench.feed(1, &key(1001, 2, 2)).is_ok());
+}
+
+#[test]
+fn a_repeat_for_which_there_is_no_room_is_none() {
+    let mut bench = Bench::vp8();
+    bench.feed(0, &key(1000, 1, 1)).unwrap();
+    for _ in 0..2 * REPEATS_MAX {
+        let refusal = DropReason::RetransmissionBudget;
+        let (now, track) = (bench.now, &bench.track);
+        let refused = bench.leg.retransmit(now, track, 0x0100, |_| Err(refusal));
+        assert_eq!(refused.err(), Some(refusal));
+    }
+    assert_eq!(bench.leg.statistics.retransmitted(), 0);
+    bench.repeat(0x0100).unwrap();
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::Shard;
 use super::fan_out::Way;
 use super::relays::sender_report;
 use super::sessions::SessionKey;
-use crate::egress::Feedback;
+use crate::egress::{Asked, Feedback};
 use crate::ingress::report::ClockMapping;
 use crate::outbox::{Outbox, Path};
 use crate::rtcp::{Packet, ReportBlock, packets};
@@ -172,14 +172,17 @@ impl Shard {
             .tracks
             .leg_and_track(*leg)
             .ok_or(DropReason::RetransmissionMiss)?;
-        let repeat = entry.leg.retransmit(now, &track.publication, number)?;
-        if let Some(congestion) = &mut session.congestion {
+        let congestion = session.congestion.as_deref_mut();
+        let afford = |asked: &Asked<'_>| match congestion {
             // A decoder goes on with the key frame of what came after, which has more need of it.
-            if repeat.is_former && congestion.is_congested(now) {
-                return Err(DropReason::RetransmissionBudget);
+            Some(congestion) if asked.is_former && congestion.is_congested(now) => {
+                Err(DropReason::RetransmissionBudget)
             }
-            congestion.spend_repeat(now, repeat.packet.bytes.len())?;
-        }
+            Some(congestion) => congestion.spend_repeat(now, asked.packet.bytes.len()),
+            None => Ok(()),
+        };
+        let (leg, publication) = (&mut entry.leg, &track.publication);
+        let repeat = leg.retransmit(now, publication, number, afford)?;
         let way = Way::to(session, &mut self.counters, out);
         let mut way = way.ok_or(DropReason::SubscriberNotConnected)?;
         way.repeat(now, entry, &repeat);
