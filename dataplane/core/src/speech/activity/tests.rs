@@ -230,12 +230,13 @@ proptest! {
         microphone.packet(20, Some(127));
         let (mut speaking, mut since) = (false, microphone.now);
         for (follows_a_gap, gap, decibels) in packets {
+            let before = microphone.now;
             microphone.packet(if follows_a_gap { gap } else { 20 }, Some(decibels));
             if microphone.is_speaking() != speaking {
-                // A gap is silence in one piece.
                 let lasted = microphone.now - since;
                 prop_assert!(lasted >= if speaking { 400 } else { 100 }, "{lasted} ms");
-                (speaking, since) = (!speaking, microphone.now);
+                // It fell silent somewhere in the gap.
+                (speaking, since) = (!speaking, if speaking { before } else { microphone.now });
             }
         }
     }
