@@ -19,8 +19,6 @@ pub(super) struct Aimd {
     capacity: LinkCapacity,
     changed_at: Timestamp,
     decreased_at: Option<Timestamp>,
-    /// When the path was last found to have become far narrower.
-    fell_at: Option<Timestamp>,
     /// Since when all updates have shown over-use.
     over_since: Option<Timestamp>,
     capacity_exceeded: bool,
@@ -55,7 +53,6 @@ impl Aimd {
             capacity: LinkCapacity::default(),
             changed_at: now,
             decreased_at: None,
-            fell_at: None,
             over_since: None,
             capacity_exceeded: false,
         }
@@ -71,11 +68,6 @@ impl Aimd {
         self.decreased_at
     }
 
-    /// When [`Self::fall`] was called last.
-    pub(super) fn fell_at(&self) -> Option<Timestamp> {
-        self.fell_at
-    }
-
     /// Whether more has come through since the last call than the link was known to carry: it has
     /// changed.
     pub(super) fn take_capacity_exceeded(&mut self) -> bool {
@@ -88,14 +80,7 @@ impl Aimd {
         self.changed_at = now;
     }
 
-    /// The path has become far narrower, and was seen to carry so many bits a second.
-    pub(super) fn fall(&mut self, now: Timestamp, carried: u64) {
-        self.capacity.reset();
-        self.fell_at = Some(now);
-        self.lower(now, scaled(carried, BETA));
-    }
-
-    /// To be called with each feedback, unless the path fell.
+    /// To be called with each feedback.
     pub(super) fn update(&mut self, now: Timestamp, evidence: &Evidence) {
         if evidence.usage != Usage::Over {
             self.over_since = None;
@@ -144,11 +129,7 @@ impl Aimd {
             self.capacity.overused(rates.recent);
             decreased
         });
-        self.lower(now, decreased);
-    }
-
-    fn lower(&mut self, now: Timestamp, estimate: u64) {
-        self.estimate = estimate.clamp(ESTIMATE_MIN, self.estimate.max(ESTIMATE_MIN));
+        self.estimate = decreased.clamp(ESTIMATE_MIN, self.estimate.max(ESTIMATE_MIN));
         // Held until the queue has drained.
         self.state = State::Hold;
         self.changed_at = now;

@@ -18,7 +18,7 @@ use super::snapshot::Snapshot;
 use super::throughput::{Rates, Throughput};
 use super::units::{micros, scaled};
 use super::watchdog::Watchdog;
-use super::{ESTIMATE_MAX, ESTIMATE_MIN, ESTIMATE_START, surge};
+use super::{ESTIMATE_MAX, ESTIMATE_MIN, ESTIMATE_START};
 use crate::rtcp::TransportFeedback;
 use crate::time::Timestamp;
 
@@ -213,11 +213,9 @@ impl Estimator {
         self.queue_delay.is_long()
     }
 
-    /// Whether packets wait long on the way now, or soon will: the path has become far narrower, and
-    /// what was sent before that was known is still to come.
-    pub fn has_deep_queue(&self, now: Timestamp) -> bool {
-        let fell_at = self.aimd.fell_at();
-        self.queue_delay.is_deep() || fell_at.is_some_and(|at| now.since(at) < FILLS_FOR)
+    /// Whether packets wait long on the way now.
+    pub fn has_deep_queue(&self) -> bool {
+        self.queue_delay.is_deep()
     }
 
     /// A packet that is to be sent now, as a probe. To be asked again after each.
@@ -252,11 +250,18 @@ impl Estimator {
                 self.loss_based.proven(self.aimd.estimate());
             }
         }
-        let waits = self.queue_delay.latest().unwrap_or_default();
-        match surge::carried(&batch.received, waits, self.estimate) {
-            Some(carried) => self.aimd.fall(now, carried),
-            None => self.update_delay_based(now),
-        }
+        let application_limited = self.alr.is_limited();
+        self.aimd.update(
+            now,
+            &Evidence {
+                usage: self.delay.usage(),
+                rates: self.rates,
+                application_limited,
+                underused: application_limited || !self.is_filled(),
+                queue_is_standing: self.queue_delay.is_standing(),
+                round_trip: self.round_trip.get(),
+            },
+        );
         if self.aimd.take_capacity_exceeded() {
             self.probes.capacity_exceeded();
         }
@@ -265,23 +270,10 @@ impl Estimator {
             &LossEvidence {
                 delay_based: self.aimd.estimate(),
                 throughput: self.rates.map(|rates| rates.throughput),
-                application_limited: self.alr.is_limited(),
+                application_limited,
             },
         );
         self.conclude(now);
-    }
-
-    fn update_delay_based(&mut self, now: Timestamp) {
-        let application_limited = self.alr.is_limited();
-        let evidence = Evidence {
-            usage: self.delay.usage(),
-            rates: self.rates,
-            application_limited,
-            underused: application_limited || !self.is_filled(),
-            queue_is_standing: self.queue_delay.is_standing(),
-            round_trip: self.round_trip.get(),
-        };
-        self.aimd.update(now, &evidence);
     }
 
     /// A probe does not lower the estimate far below what comes through without it
@@ -361,9 +353,6 @@ const ALR_REMEMBERED: Duration = Duration::from_secs(3);
 
 /// What of the estimate is used by one who fills the link.
 const FULL_USE: f64 = 0.85;
-
-/// A queue of 300 ms is told of after that time and a round trip.
-const FILLS_FOR: Duration = Duration::from_millis(400);
 
 const CONGESTED_FOR: Duration = Duration::from_secs(10);
 

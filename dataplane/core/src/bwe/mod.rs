@@ -30,7 +30,6 @@ mod queue_delay;
 mod remb;
 mod round_trip;
 mod snapshot;
-mod surge;
 #[cfg(test)]
 mod tests;
 mod throughput;

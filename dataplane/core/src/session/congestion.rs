@@ -123,7 +123,7 @@ impl Congestion {
 
     /// Whether the path is so full that much of what is sent now comes late or not at all.
     pub(crate) fn is_flooded(&self, now: Timestamp) -> bool {
-        self.is_congested(now) && self.estimator.has_deep_queue(now)
+        self.is_congested(now) && self.estimator.has_deep_queue()
     }
 
     /// Whether a packet may leave now, wait, or must be dropped.
