@@ -409,7 +409,9 @@ impl Leg {
         let Decision { verdict, is_first } = filter.decide(packet.timestamp, position);
         match verdict {
             Verdict::Forward => self.rewriter.set_cut(filter.cut()),
-            Verdict::Withhold => self.rewriter.skip_next(sequence_number, is_first),
+            Verdict::Withhold => self
+                .rewriter
+                .skip_next(sequence_number, packet.info, is_first),
         }
         verdict == Verdict::Withhold
     }

@@ -187,13 +187,29 @@ impl Rewriter {
     }
 
     /// The next packet of the current source is skipped since its layer is not wanted. With the
-    /// first one of a picture, the next picture takes the number of that, too.
-    pub(crate) fn skip_next(&mut self, sequence_number: u64, is_first_of_picture: bool) {
-        let Some(source) = self.source() else {
+    /// first one that came of a picture, the next picture takes the number of that, too.
+    pub(crate) fn skip_next(
+        &mut self,
+        sequence_number: u64,
+        info: &PacketInfo,
+        is_first_of_picture: bool,
+    ) {
+        let Some(span) = self.current else {
             return;
         };
-        self.skip(source, sequence_number);
-        if is_first_of_picture && let Some(span) = &mut self.current {
+        let begun = info.vp8.filter(|_| is_first_of_picture);
+        if let Some(position) = begun {
+            // Nothing has left yet of what is missing before it.
+            let hole = self.divide(span, self.highest_in + 1);
+            self.current = Some(Span {
+                vp8: hole.vp8.withholding(&position),
+                ..hole
+            });
+        }
+        self.skip(span.source, sequence_number);
+        if begun.is_some()
+            && let Some(span) = &mut self.current
+        {
             // Nothing has left with this span yet.
             span.vp8 = span.vp8.without_picture();
         }

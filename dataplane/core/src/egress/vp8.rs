@@ -16,6 +16,10 @@ pub(crate) struct Vp8Deltas {
     tl0_picture_index: u8,
     /// Modulo 2^5.
     key_index: u8,
+    /// A picture that is withheld, by its own id. What comes late of it, to fill a hole, takes the
+    /// number of the picture before, so that receivers drop it as a repeat: parts of a picture must
+    /// not pass for all of it, nor take a number away from another one.
+    withheld: Option<u16>,
 }
 
 impl Vp8Deltas {
@@ -34,13 +38,25 @@ impl Vp8Deltas {
                 (Some(last), Some(own)) => last.wrapping_add(1).wrapping_sub(own) & KEY_INDEX_MASK,
                 _ => 0,
             },
+            withheld: None,
         }
     }
 
-    /// The differences for what follows a picture that is withheld: the next one takes its number.
+    /// The differences for what precedes the first packet that came of a picture that is withheld,
+    /// that of `position`. Some of that may be of the same picture.
+    pub(crate) fn withholding(self, position: &Vp8Position) -> Self {
+        Self {
+            withheld: Some(position.picture_id),
+            ..self
+        }
+    }
+
+    /// The differences for what follows the first packet that came of a picture that is withheld: the
+    /// next picture takes its number.
     pub(crate) fn without_picture(self) -> Self {
         Self {
             picture_id: self.picture_id.wrapping_sub(1) & PICTURE_ID_MASK,
+            withheld: None,
             ..self
         }
     }
@@ -50,8 +66,10 @@ impl Vp8Deltas {
         let own = position.descriptor;
         let tl0_picture_index = own.tl0_picture_index.unwrap_or_default();
         let key_index = own.key_index.unwrap_or_default();
+        let back = u16::from(self.withheld == Some(position.picture_id));
+        let picture_id = position.picture_id.wrapping_add(self.picture_id);
         Numbers {
-            picture_id: position.picture_id.wrapping_add(self.picture_id) & PICTURE_ID_MASK,
+            picture_id: picture_id.wrapping_sub(back) & PICTURE_ID_MASK,
             tl0_picture_index: tl0_picture_index.wrapping_add(self.tl0_picture_index),
             key_index: key_index.wrapping_add(self.key_index) & KEY_INDEX_MASK,
         }

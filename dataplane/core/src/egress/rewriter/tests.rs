@@ -402,6 +402,7 @@ enum Step {
     },
     Skip {
         ahead: u64,
+        begins_picture: bool,
     },
     Switch(u8),
 }
@@ -416,7 +417,8 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (0_u8..3, ahead.clone(), any::<bool>())
             .prop_map(|(layer, ahead, keyframe)| Step::Packet { layer, ahead, keyframe }),
         4 => (0_u8..3, 0_u64..60).prop_map(|(layer, behind)| Step::Late { layer, behind }),
-        2 => ahead.prop_map(|ahead| Step::Skip { ahead }),
+        2 => (ahead, any::<bool>())
+            .prop_map(|(ahead, begins_picture)| Step::Skip { ahead, begins_picture }),
         1 => (0_u8..3).prop_map(Step::Switch),
     ]
 }
@@ -444,11 +446,15 @@ proptest! {
         for step in steps {
             let (layer, number, keyframe) = match step {
                 Step::Switch(layer) => { target = layer; continue }
-                Step::Skip { ahead } => {
+                Step::Skip { ahead, begins_picture } => {
                     let Some(source) = rewriter.source() else { continue };
                     let own = &mut highest[usize::from(source.layer)];
                     *own += ahead;
-                    rewriter.skip(source, *own);
+                    if rewriter.is_next(source, *own) {
+                        rewriter.skip_next(*own, &content(source, *own), begins_picture);
+                    } else {
+                        rewriter.skip(source, *own);
+                    }
                     continue;
                 }
                 Step::Packet { layer, ahead, keyframe } => {
@@ -489,12 +495,32 @@ fn a_picture_that_is_skipped_leaves_no_hole_in_numbers_or_picture_ids() {
     let mut rewriter = Rewriter::new(FIRST);
     rewriter.start(A, 1_000, &vp8(Vp8::key(70)));
     // Two packets of one picture.
-    rewriter.skip_next(1_001, true);
-    rewriter.skip_next(1_002, false);
+    rewriter.skip_next(1_001, &vp8(Vp8::frame(71)), true);
+    rewriter.skip_next(1_002, &vp8(Vp8::frame(71)), false);
     let next = rewriter.map(A, 1_003, &vp8(Vp8::frame(72))).unwrap();
     assert_eq!(next.index, FIRST + 1);
     assert_eq!(next.vp8.unwrap().picture_id, 71);
     assert_eq!(next.vp8.unwrap().tl0_picture_index, 72);
+}
+
+#[test]
+fn what_comes_late_of_a_withheld_picture_has_the_number_of_the_one_before() {
+    let mut rewriter = Rewriter::new(FIRST);
+    let sent = |rewriter: &mut Rewriter, number, picture| {
+        let rewritten = rewriter.map(A, number, &vp8(Vp8::frame(picture).short()));
+        rewritten.unwrap().vp8.unwrap().picture_id
+    };
+    rewriter.start(A, 1_000, &vp8(Vp8::key(70).short()));
+    // Pictures of three packets, 71 and 73 withheld. Of each that comes, the second is the first
+    // to come.
+    rewriter.skip_next(1_002, &vp8(Vp8::frame(71).short()), true);
+    assert_eq!(sent(&mut rewriter, 1_005, 72), 71);
+    rewriter.skip_next(1_008, &vp8(Vp8::frame(73).short()), true);
+    assert_eq!(sent(&mut rewriter, 1_010, 74), 72);
+    let mut late = |number, picture| sent(&mut rewriter, number, picture);
+    assert_eq!([late(1_001, 71), late(1_003, 71)], [70, 70]);
+    assert_eq!([late(1_004, 72), late(1_006, 72)], [71, 71]);
+    assert_eq!([late(1_007, 73), late(1_009, 73)], [71, 71]);
 }
 
 #[test]
