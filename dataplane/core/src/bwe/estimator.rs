@@ -333,6 +333,9 @@ impl Estimator {
     fn poll_probes(&mut self, now: Timestamp) {
         let situation = self.situation(now);
         if let Some(begun) = self.probes.update(now, &situation) {
+            // It left before. Where hardly anything has numbers it may be the bytes of seconds, and
+            // the first packet of the probe would seem to be as large as all of them.
+            self.untracked_bytes = 0;
             self.results
                 .begin(begun.id, begun.packets_min, begun.bytes_min);
         }

@@ -108,6 +108,26 @@ fn a_demand_that_is_not_met_makes_it_probe() {
 }
 
 #[test]
+fn what_left_without_a_number_before_a_probe_is_no_part_of_it() {
+    let mut estimator = Estimator::new(ms(0), 100_000);
+    for _ in 0..60 {
+        estimator.handle_sent_untracked(1000);
+    }
+    estimator.set_demand(2_000_000);
+    estimator.poll(ms(10));
+    let mut packets = 0;
+    for at in 10..200 {
+        if let Some(packet) = estimator.wanted_probe(ms(at)) {
+            estimator.handle_sent(ms(at), packet.bytes.into());
+            packets += 1;
+        }
+    }
+    // 300 kb/s for 25 ms are less than five small packets.
+    assert_eq!(packets, 5);
+    assert_eq!(estimator.snapshot().bytes_in_flight, 1000);
+}
+
+#[test]
 fn another_route_is_estimated_anew() {
     let mut estimator = estimator();
     run(&mut estimator, 1000, 10);
