@@ -55,7 +55,7 @@ impairedScenario('the best that fits goes on where 2 Mb/s pass and a twentieth i
     const { frames, freezes, frozen, packetsRepeated } = during(samples);
     const widths = [...new Set(samples.map(({ width }) => width))];
     console.log(`${frames} frames, ${freezes} freezes of ${frozen.toFixed(2)} s, ${packetsRepeated} packets repeated, widths ${widths}`);
-    assert.ok(freezes <= 1 && frozen < 1, `${freezes} freezes of ${frozen} s`);
+    assert.ok(frozen < WINDOW_MS / 1_000 / 10, `${freezes} freezes of ${frozen} s`);
     assert.ok(frames > 25 * WINDOW_MS / 1_000, `only ${frames} frames decoded`);
     assert.ok(packetsRepeated > 0, 'nothing was sent again');
     assert.ok(widths.every((width) => width > WIDTHS.c), `widths ${widths}`);
