@@ -322,10 +322,11 @@ const DEMAND_HEADROOM: f64 = 1.4;
 /// server that sends whole layers, a part of the rate may be unused for ever without this.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// While less than this part of the demand is met.
+/// While less than this part of the demand is met, or once the last series of probes has made so many
+/// times of the estimate.
 const SMALL_PART: u64 = 4;
-const PERIOD_SMALL: Duration = Duration::from_secs(2);
 const LARGE_RISE: f64 = 1.4;
+const PERIOD_SMALL: Duration = Duration::from_secs(2);
 
 /// Recovery after a large drop (`kBitrateDropThreshold`, `kProbeFractionAfterDrop`,
 /// `kBitrateDropTimeout`), but not before the queue had some time to drain.

@@ -143,7 +143,7 @@ impl Shard {
         self.sessions.get_mut(key)?.congestion.as_deref_mut()
     }
 
-    /// On every tick, for the sessions of the ticker's list; `allocates` now and then. Returns
+    /// Every few ticks, for the sessions of the ticker's list; `allocates` now and then. Returns
     /// whether the session is still there.
     pub(super) fn poll_congestion(
         &mut self,

@@ -202,8 +202,10 @@ const TICKS_PER_RANKING: u32 = 5;
 /// Ticks between two looks at an estimate. Feedback, which comes more often, is looked at by itself.
 const TICKS_PER_ESTIMATE: u32 = 5;
 
-/// Ticks between two choices of layers, and a multiple of those between two looks at an estimate: fast enough that a layer which begins is soon used.
+/// Ticks between two choices of layers: fast enough that a layer which begins is soon used. Estimates
+/// are shared out anew as often, each when it is looked at.
 const TICKS_PER_SELECTION: u32 = 10;
+const _: () = assert!(TICKS_PER_SELECTION.is_multiple_of(TICKS_PER_ESTIMATE));
 
 /// Ticks in which every session is visited once: a second's worth.
 const TICKS_PER_ROUND: u32 = 50;
