@@ -12,22 +12,38 @@ use tests::publisher::{Repair, TrackSpec};
 use tests::subscriber::SubscriptionSpec;
 use tests::world::WorldOptions;
 
+/// Who sends and who watches, by their places, before anything is published.
+fn meeting(seed: u64) -> (World, usize, usize) {
+    let mut world = World::new(WorldOptions::new(seed));
+    let publisher = world.join(0, ClientOptions::default());
+    let viewer = world.join_over(0, watching(), link(3_000_000));
+    (world, publisher, viewer)
+}
+
+/// The viewer's link carries so many bits a second for a while, and then everything.
+fn narrow_and_open(world: &mut World, viewer: usize, bits_per_second: u64) {
+    world.run_for_ms(6_000);
+    world.set_link(viewer, Direction::Down, link(bits_per_second));
+    world.run_for_ms(15_000);
+    world.set_link(viewer, Direction::Down, LinkModel::default());
+    world.run_for_ms(30_000);
+}
+
+/// Frames of a subscription that the viewer could show in the last second.
+fn frames_lately(world: &World, viewer: usize, subscription: usize) -> usize {
+    let playback = Playback::of(world.leg(viewer, subscription), &world.ledger);
+    playback.frames(world.now - Duration::from_secs(1), world.now)
+}
+
 #[test]
 fn a_picture_that_was_paused_comes_back_though_nothing_else_is_sent() {
     for seed in 1..6 {
-        let mut world = World::new(WorldOptions::new(seed));
-        let publisher = world.join(0, ClientOptions::default());
-        let viewer = world.join_over(0, watching(), link(3_000_000));
+        let (mut world, publisher, viewer) = meeting(seed);
         let video = world.publish(publisher, TrackSpec::camera());
         world.run_for_ms(2_000);
         world.subscribe(viewer, video, SubscriptionSpec::default());
-        world.run_for_ms(6_000);
-        world.set_link(viewer, Direction::Down, link(30_000));
-        world.run_for_ms(15_000);
-        world.set_link(viewer, Direction::Down, LinkModel::default());
-        world.run_for_ms(30_000);
-        let playback = Playback::of(world.leg(viewer, 0), &world.ledger);
-        let frames = playback.frames(world.now - Duration::from_secs(1), world.now);
+        narrow_and_open(&mut world, viewer, 30_000);
+        let frames = frames_lately(&world, viewer, 0);
         assert!(frames > 20, "seed {seed}: {frames}");
     }
 }
@@ -36,9 +52,7 @@ fn a_picture_that_was_paused_comes_back_though_nothing_else_is_sent() {
 #[test]
 fn a_picture_that_was_paused_comes_back_though_all_that_is_sent_has_no_numbers() {
     for seed in 1..6 {
-        let mut world = World::new(WorldOptions::new(seed));
-        let publisher = world.join(0, ClientOptions::default());
-        let viewer = world.join_over(0, watching(), link(3_000_000));
+        let (mut world, publisher, viewer) = meeting(seed);
         let camera = world.publish(publisher, TrackSpec::camera());
         let other = TrackSpec {
             rates: vec![150_000],
@@ -56,14 +70,9 @@ fn a_picture_that_was_paused_comes_back_though_all_that_is_sent_has_no_numbers()
         };
         world.subscribe(viewer, camera, SubscriptionSpec::default());
         world.subscribe(viewer, other, plain);
-        world.run_for_ms(6_000);
-        world.set_link(viewer, Direction::Down, link(120_000));
-        world.run_for_ms(15_000);
-        world.set_link(viewer, Direction::Down, LinkModel::default());
-        world.run_for_ms(30_000);
+        narrow_and_open(&mut world, viewer, 120_000);
         for position in [0, 1] {
-            let playback = Playback::of(world.leg(viewer, position), &world.ledger);
-            let frames = playback.frames(world.now - Duration::from_secs(1), world.now);
+            let frames = frames_lately(&world, viewer, position);
             assert!(frames > 20, "seed {seed}, leg {position}: {frames}");
         }
     }
