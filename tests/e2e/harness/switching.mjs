@@ -23,11 +23,12 @@ export async function switchAround(viewer, publisher, layers) {
   await viewer.ask(layers[0].wish);
   await seePictures(viewer, layers[0].width);
   const before = await viewer.sample();
+  const round = ROUNDS[layers.length];
   const switches = [];
   let present = 0;
   let askedBefore = await keyFramesAskedOf(publisher);
   for (let count = 0; count < SWITCHES; count += 1) {
-    const next = ROUNDS[layers.length][count % ROUNDS[layers.length].length];
+    const next = round[count % round.length];
     await viewer.ask(layers[next].wish);
     const seconds = await viewer.widthIs(`${layers[next].width} wide`, SWITCH_TIMEOUT_MS, (width) => width === layers[next].width);
     await seePictures(viewer, layers[next].width);
