@@ -1,8 +1,10 @@
 //! One control plane from start to stop: what it prepares, serves, and leaves behind.
 
+mod banner;
+
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use rustix::fs::{FlockOperation, flock};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+use self::banner::banner;
 use crate::api::{Rooms, Service, SharedService, Waits, Watchers};
 use crate::config::Settings;
 use crate::engine::Engine;
@@ -21,9 +24,7 @@ use crate::observe::HttpFigures;
 use crate::registry::Registry;
 use crate::routes;
 use crate::store::{NewApp, Store, StoreError, random_hex};
-use crate::supervise::{
-    Attached, Found, Phase, Starter, SuperviseError, Supervisor, spawn_hearing,
-};
+use crate::supervise::{Phase, Starter, SuperviseError, Supervisor, spawn_hearing};
 
 /// Why the control plane could not start, or had to stop: a sentence for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -280,91 +281,6 @@ fn limit(builder: &mut hyper_util::server::conn::auto::Builder<hyper_util::rt::T
         .max_header_list_size(STREAM_HEADER_BYTES_MAX);
 }
 
-fn banner(
-    settings: &Settings,
-    address: SocketAddr,
-    prepared: &Prepared,
-    attached: &Attached,
-    cores: &str,
-) -> String {
-    let scheme = if settings.tls.is_some() {
-        "https"
-    } else {
-        "http"
-    };
-    let base = format!("{scheme}://{}", reachable(address));
-    let mut lines = vec![
-        format!("Jackfield {}", env!("CARGO_PKG_VERSION")),
-        String::new(),
-    ];
-    let mut line = |name: &str, text: String| lines.push(format!("  {name:<11} {text}"));
-    match &prepared.made {
-        Some(NewApp { app, secret }) => {
-            line("Page", format!("{base}/#app={}&secret={secret}", app.id));
-            line("App", format!("id {}", app.id));
-            line("", format!("secret {secret} (shown this once; keep it)"));
-        }
-        None => {
-            line("Page", format!("{base}/"));
-            line("Apps", prepared.app_ids.join(", "));
-        }
-    }
-    line("API", format!("{base}/v1/apps/{{appId}}/..."));
-    if prepared.token_is_new {
-        let token = &prepared.account_token;
-        line(
-            "Accounts",
-            format!("{base}/client/v4/accounts/{{any}}/calls/apps"),
-        );
-        line(
-            "",
-            format!("token {token} (kept in {TOKEN_FILE} in the data directory)"),
-        );
-    }
-    for shard in attached.plane.shards() {
-        let addresses: Vec<String> = attached
-            .plane
-            .candidates(shard)
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        let name = if shard.0 == 0 { "Media" } else { "" };
-        line(
-            name,
-            format!("udp {} (shard {})", addresses.join(", "), shard.0),
-        );
-    }
-    match attached.found {
-        Found::Started => {
-            line("Cores", cores.to_owned());
-            line(
-                "Data plane",
-                format!("started, process {}", attached.plane.process_id()),
-            );
-        }
-        Found::Running => {
-            let (pid, sessions) = (attached.plane.process_id(), attached.sessions);
-            line(
-                "Data plane",
-                format!("ran already, process {pid}, sessions {sessions}"),
-            );
-        }
-    }
-    line("Data", settings.data_dir.display().to_string());
-    lines.push(String::new());
-    lines.join("\n")
-}
-
-/// An address that a browser on this machine can open.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
-        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
-    };
-    SocketAddr::new(ip, address.port())
-}
-
 fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")?;
@@ -405,11 +321,5 @@ mod tests {
         assert!(matches!(lock(dir.path()), Err(ServerError::InUse { .. })));
         drop(first);
         assert!(lock(dir.path()).is_ok());
-    }
-
-    #[test]
-    fn an_unspecified_address_is_shown_as_loopback() {
-        let shown = reachable("0.0.0.0:8787".parse().unwrap());
-        assert_eq!(shown.to_string(), "127.0.0.1:8787");
     }
 }

@@ -18,77 +18,50 @@ fn tracks(tracks: Vec<TrackRequest>) -> AddTracks {
     }
 }
 
+/// Makes something of an item wrong.
+type Change = fn(&mut TrackRequest);
+
 #[test]
 fn every_error_of_an_item_names_its_field() {
     let mut bed = Bed::new();
     let model = bed.session(1);
-    let track = remote(1, "x");
-    let some = |text: &str| Some(text.to_owned());
-    for (track, text) in [
+    let changes: [(Change, &str); 6] = [
+        (|item| item.location = None, "Missing location in track"),
         (
-            TrackRequest {
-                location: None,
-                ..track.clone()
-            },
-            "Missing location in track",
-        ),
-        (
-            TrackRequest {
-                location: some("here"),
-                ..track.clone()
-            },
+            |item| item.location = Some("here".into()),
             "location must be",
         ),
+        (|item| item.session_id = None, "Missing sessionId in track"),
+        (|item| item.track_name = None, "Missing trackName in track"),
         (
-            TrackRequest {
-                session_id: None,
-                ..track.clone()
-            },
-            "Missing sessionId in track",
-        ),
-        (
-            TrackRequest {
-                track_name: None,
-                ..track.clone()
-            },
+            |item| item.track_name = Some(String::new()),
             "Missing trackName in track",
         ),
         (
-            TrackRequest {
-                track_name: some(""),
-                ..track.clone()
-            },
-            "Missing trackName in track",
-        ),
-        (
-            TrackRequest {
-                track_name: Some("x".repeat(257)),
-                ..track
-            },
+            |item| item.track_name = Some("x".repeat(257)),
             "trackName is longer",
         ),
-    ] {
+    ];
+    for (change, text) in changes {
+        let mut item = remote(1, "x");
+        change(&mut item);
         let error = bed
-            .add(&model, &tracks(vec![remote(1, "fine"), track]))
+            .add(&model, &tracks(vec![remote(1, "fine"), item]))
             .unwrap_err();
         expect(&error, 406, "invalid_params", &format!("tracks[1]: {text}"));
     }
-    let mixed = vec![remote(1, "x"), local("0", "y")];
-    let error = bed.add(&model, &tracks(mixed)).unwrap_err();
-    expect(&error, 406, "invalid_params", "Pushing and Pulling");
     let unknown = TrackRequest {
-        kind: some("smell"),
+        kind: Some("smell".into()),
         ..local("0", "x")
     };
-    let error = bed.add(&model, &tracks(vec![unknown])).unwrap_err();
-    expect(&error, 406, "invalid_params", "tracks[0]: kind must be");
-    let error = bed.add(&model, &tracks(vec![local("0", "x")])).unwrap_err();
-    expect(
-        &error,
-        406,
-        "invalid_params",
-        "tracks[0]: Missing kind in track",
-    );
+    for (items, text) in [
+        (vec![remote(1, "x"), local("0", "y")], "Pushing and Pulling"),
+        (vec![unknown], "tracks[0]: kind must be"),
+        (vec![local("0", "x")], "tracks[0]: Missing kind in track"),
+    ] {
+        let error = bed.add(&model, &tracks(items)).unwrap_err();
+        expect(&error, 406, "invalid_params", text);
+    }
 }
 
 #[test]
