@@ -3,16 +3,20 @@
 
 use core::time::Duration;
 
+use rtcp::packet::Packet;
+use rtcp::raw_packet::RawPacket;
 use rtcp::transport_feedbacks::transport_layer_cc::{
     PacketStatusChunk, RecvDelta, StatusChunkTypeTcc, StatusVectorChunk, SymbolSizeTypeTcc,
     SymbolTypeTcc, TransportLayerCc,
 };
+use webrtc_util::marshal::Marshal;
+
+use crate::error::LoadError;
 
 /// The arrivals of one transport that were not told of yet.
 #[derive(Debug)]
 pub struct Arrivals {
-    /// The negotiated id of the header extension.
-    id: u8,
+    numbering: Numbering,
     /// The number of the first entry; none before the first packet.
     base: Option<u16>,
     /// In ticks since the beginning of the run; none for what has not come.
@@ -23,11 +27,23 @@ pub struct Arrivals {
     count: u8,
 }
 
+/// Where the numbers come from that the feedback is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbering {
+    /// From the header extension with this negotiated id.
+    Extension(u8),
+    /// Packets have none, and are counted as they come: nobody reads what is told of them.
+    Unread {
+        /// Of the next packet.
+        next: u16,
+    },
+}
+
 impl Arrivals {
-    /// For packets whose number stands in the extension with this id.
-    pub fn new(id: u8) -> Self {
+    /// Of packets that are numbered so.
+    pub fn new(numbering: Numbering) -> Self {
         Self {
-            id,
+            numbering,
             base: None,
             pending: Vec::with_capacity(STATUSES_MAX),
             now: Duration::ZERO,
@@ -43,7 +59,15 @@ impl Arrivals {
 
     /// A packet came; its header is in the clear.
     pub fn record(&mut self, packet: &[u8]) {
-        let Some(number) = transport_wide_number(packet, self.id) else {
+        let number = match &mut self.numbering {
+            Numbering::Extension(id) => transport_wide_number(packet, *id),
+            Numbering::Unread { next } => {
+                let number = *next;
+                *next = number.wrapping_add(1);
+                Some(number)
+            }
+        };
+        let Some(number) = number else {
             return;
         };
         let base = *self.base.get_or_insert(number);
@@ -61,8 +85,32 @@ impl Arrivals {
         }
     }
 
+    /// What to send, if it is time. What nobody reads is feedback in all but its packet type, so that
+    /// it takes as many bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Srtp`] if it cannot be written.
+    pub fn message(
+        &mut self,
+        now: Duration,
+    ) -> Result<Option<Box<dyn Packet + Send + Sync>>, LoadError> {
+        let Some(feedback) = self.poll(now) else {
+            return Ok(None);
+        };
+        if let Numbering::Extension(_) = self.numbering {
+            return Ok(Some(Box::new(feedback)));
+        }
+        let written = feedback.marshal();
+        let mut bytes = Vec::from(written.map_err(|error| LoadError::Srtp(error.to_string()))?);
+        if let Some(packet_type) = bytes.get_mut(1) {
+            *packet_type = APPLICATION_DEFINED;
+        }
+        Ok(Some(Box::new(RawPacket(bytes.into()))))
+    }
+
     /// What to tell, if it is time: after an interval, or when a packet is full.
-    pub fn poll(&mut self, now: Duration) -> Option<TransportLayerCc> {
+    fn poll(&mut self, now: Duration) -> Option<TransportLayerCc> {
         let is_full = self.pending.len() >= STATUSES_MAX / 2;
         if self.pending.is_empty() || !is_full && now < self.told_at + INTERVAL {
             return None;
@@ -148,6 +196,9 @@ fn transport_wide_number(packet: &[u8], id: u8) -> Option<u16> {
     None
 }
 
+/// RFC 3550 §6.7.
+const APPLICATION_DEFINED: u8 = 204;
+
 const EXTENSION_BIT: u8 = 0x10;
 
 const SYMBOLS_IN_CHUNK: usize = 7;
@@ -184,7 +235,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_told_and_what_came_has_its_time() {
-        let mut arrivals = Arrivals::new(3);
+        let mut arrivals = Arrivals::new(Numbering::Extension(3));
         for (number, millis) in [(0xffff, 70), (0, 71), (2, 400)] {
             arrivals.set_now(Duration::from_millis(millis));
             arrivals.record(&packet(number));
@@ -206,10 +257,24 @@ mod tests {
 
     #[test]
     fn nothing_is_told_before_it_is_time() {
-        let mut arrivals = Arrivals::new(3);
+        let mut arrivals = Arrivals::new(Numbering::Extension(3));
         arrivals.told_at = Duration::from_millis(10);
         arrivals.record(&packet(1));
         assert!(arrivals.poll(Duration::from_millis(59)).is_none());
         assert!(arrivals.poll(Duration::from_millis(60)).is_some());
+    }
+
+    #[test]
+    fn what_nobody_reads_differs_from_feedback_in_its_packet_type_alone() {
+        let [read, unread] = [Numbering::Extension(3), Numbering::Unread { next: 7 }].map(|from| {
+            let mut arrivals = Arrivals::new(from);
+            for number in 7..20 {
+                arrivals.record(&packet(number));
+            }
+            let told = arrivals.message(Duration::from_secs(1)).unwrap().unwrap();
+            Vec::from(told.marshal().unwrap())
+        });
+        assert_eq!((read[1], unread[1]), (205, 204));
+        assert_eq!((&read[2..], read[0]), (&unread[2..], unread[0]));
     }
 }

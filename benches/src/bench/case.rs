@@ -1,6 +1,6 @@
 //! One thing to measure: a scenario with the settings that can be compared.
 
-use super::options::{Options, Rate, ScenarioChoice, Switch};
+use super::options::{FeedbackChoice, Options, Rate, ScenarioChoice, Switch};
 use super::scenario::Scenario;
 use crate::options::ProfileChoice;
 
@@ -21,8 +21,8 @@ pub struct Case {
     pub gso: Option<Switch>,
     /// Whether subscribers take runs in one piece.
     pub gro: Switch,
-    /// Whether subscribers tell when packets came.
-    pub feedback: Switch,
+    /// What subscribers tell of when packets came.
+    pub feedback: FeedbackChoice,
 }
 
 /// How fast publishers send.
@@ -68,7 +68,7 @@ impl Case {
             io: None,
             gso: None,
             gro: Switch::On,
-            feedback: Switch::Off,
+            feedback: FeedbackChoice::Off,
         }
     }
 
@@ -140,8 +140,8 @@ impl Case {
         if self.gro == Switch::Off {
             words.push("gro=off".to_owned());
         }
-        if self.feedback == Switch::On {
-            words.push("feedback=on".to_owned());
+        if self.feedback != FeedbackChoice::Off {
+            words.push(format!("feedback={}", self.feedback.name()));
         }
         words.join(" ")
     }
@@ -225,8 +225,12 @@ mod tests {
         ];
         assert_eq!(names(&line)[..5], expected);
         assert_eq!(names(&["audio", "--subscribers", "1,500"]).len(), 2);
-        let compared = ["video x 50 natural", "video x 50 natural feedback=on"];
-        assert_eq!(names(&["--feedback", "off,on"]), compared);
+        let compared = [
+            "video x 50 natural",
+            "video x 50 natural feedback=unread",
+            "video x 50 natural feedback=on",
+        ];
+        assert_eq!(names(&["--feedback", "off,unread,on"]), compared);
     }
 
     #[test]

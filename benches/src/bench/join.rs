@@ -8,7 +8,8 @@ use std::time::Instant;
 use dtls::conn::DTLSConn;
 use tokio::sync::mpsc;
 
-use super::arrivals::Arrivals;
+use super::arrivals::{Arrivals, Numbering};
+use super::options::FeedbackChoice;
 use super::publisher::{Publisher, PublisherParts};
 use super::receiver::{Lane, Session};
 use super::seal::Sealer;
@@ -39,8 +40,8 @@ pub struct Site {
     pub profile: ProfileChoice,
     /// Whether the kernel hands over runs in one piece.
     pub gro: bool,
-    /// Whether subscribers tell when packets came, as browsers do.
-    pub arrivals: ArrivalReports,
+    /// What subscribers tell of when packets came.
+    pub feedback: FeedbackChoice,
 }
 
 /// What must live as long as the peer does.
@@ -152,7 +153,7 @@ impl Site {
         let local = self.local();
         let session = self.api.new_session().await?;
         let offer = Remote::parse(&self.api.pull(&session, tracks).await?)?;
-        let answer = subscriber_answer(&local, &offer, self.retransmission(), self.arrivals);
+        let answer = subscriber_answer(&local, &offer, self.retransmission(), self.arrivals());
         self.api.renegotiate(&session, &answer).await?;
         let peer = self.connect(&local, &offer).await?.detach()?;
         let took = began.elapsed();
@@ -183,18 +184,31 @@ impl Site {
         })
     }
 
+    fn arrivals(&self) -> ArrivalReports {
+        match self.feedback {
+            FeedbackChoice::On => ArrivalReports::TransportWide,
+            FeedbackChoice::Off | FeedbackChoice::Unread => ArrivalReports::None,
+        }
+    }
+
     /// As browsers do, too: without it the server could not probe.
     fn retransmission(&self) -> Retransmission {
-        match self.arrivals {
+        match self.arrivals() {
             ArrivalReports::TransportWide => Retransmission::Rtx,
             ArrivalReports::None => Retransmission::None,
         }
     }
 
     fn arrivals_of(&self, offer: &Remote) -> Option<Arrivals> {
-        let mut ids = offer.sections.iter();
-        let id = ids.find_map(|section| section.extension(TRANSPORT_CC_URI))?;
-        (self.arrivals == ArrivalReports::TransportWide).then(|| Arrivals::new(id))
+        let numbering = match self.feedback {
+            FeedbackChoice::Off => return None,
+            FeedbackChoice::Unread => Numbering::Unread { next: 0 },
+            FeedbackChoice::On => {
+                let mut sections = offer.sections.iter();
+                Numbering::Extension(sections.find_map(|s| s.extension(TRANSPORT_CC_URI))?)
+            }
+        };
+        Some(Arrivals::new(numbering))
     }
 
     fn repeat_types(&self, offer: &Remote) -> Vec<u8> {

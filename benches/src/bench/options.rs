@@ -94,15 +94,16 @@ pub struct Options {
     pub gro: Vec<Switch>,
 
     /// Whether subscribers tell when packets came, so that the server estimates what each one's
-    /// path carries, as it does for browsers; a list.
+    /// path carries, as it does for browsers; a list. `unread`: they send as much as often, but in
+    /// a form that says nothing, so that receiving it is all the work.
     #[arg(
         long,
         value_enum,
         default_value = "off",
         value_delimiter = ',',
-        value_name = "SWITCH"
+        value_name = "CHOICE"
     )]
-    pub feedback: Vec<Switch>,
+    pub feedback: Vec<FeedbackChoice>,
 
     /// Subscribers that begin to join in a second.
     #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -144,6 +145,28 @@ impl ScenarioChoice {
             Self::Video => "video",
             Self::Audio => "audio",
             Self::Meeting => "meeting",
+        }
+    }
+}
+
+/// What subscribers tell of when packets came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FeedbackChoice {
+    /// Nothing.
+    Off,
+    /// As much as often, in packets that are opened and not understood.
+    Unread,
+    /// Transport-wide feedback.
+    On,
+}
+
+impl FeedbackChoice {
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Unread => "unread",
+            Self::On => "on",
         }
     }
 }

@@ -192,10 +192,13 @@ impl Lane {
     ///
     /// [`LoadError`] if a message cannot be made.
     pub fn tell_arrivals(&mut self, now: Duration) -> Result<(), LoadError> {
-        let Some(feedback) = self.arrivals().and_then(|arrivals| arrivals.poll(now)) else {
+        let Some(arrivals) = self.arrivals() else {
             return Ok(());
         };
-        self.send_rtcp(&[Box::new(feedback)])
+        match arrivals.message(now)? {
+            Some(message) => self.send_rtcp(&[message]),
+            None => Ok(()),
+        }
     }
 
     /// A full socket loses it; the next one comes soon.

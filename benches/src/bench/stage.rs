@@ -16,7 +16,6 @@ use super::process::Memory;
 use super::scenario::Scenario;
 use super::server::{Server, ServerSettings, default_program};
 use crate::api::{Api, Track};
-use crate::description::ArrivalReports;
 use crate::dtls_client::Identity;
 use crate::error::LoadError;
 use crate::report::{Latencies, Quantiles};
@@ -117,10 +116,7 @@ impl Stage {
             identity: Identity::generate()?,
             profile: case.profile,
             gro: case.gro == Switch::On,
-            arrivals: match case.feedback {
-                Switch::On => ArrivalReports::TransportWide,
-                Switch::Off => ArrivalReports::None,
-            },
+            feedback: case.feedback,
         };
         Ok(Self {
             scenario: case.scenario(),

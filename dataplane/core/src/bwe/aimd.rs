@@ -33,8 +33,12 @@ pub(super) struct Evidence {
     pub(super) application_limited: bool,
     /// The same, or not all of it is used at least.
     pub(super) underused: bool,
+    /// Packets wait long.
+    pub(super) queue_is_deep: bool,
     /// A queue has been there for so long that others keep it full.
     pub(super) queue_is_standing: bool,
+    /// When the path became far narrower last.
+    pub(super) fell_at: Option<Timestamp>,
     pub(super) round_trip: Duration,
 }
 
@@ -80,7 +84,14 @@ impl Aimd {
         self.changed_at = now;
     }
 
-    /// To be called with each feedback.
+    /// The path has become far narrower, and was seen to carry so many bits a second.
+    pub(super) fn fall(&mut self, now: Timestamp, carried: u64) {
+        self.capacity.reset();
+        self.capacity.overused(carried);
+        self.lower(now, scaled(carried, BETA));
+    }
+
+    /// To be called with each feedback, unless the path fell.
     pub(super) fn update(&mut self, now: Timestamp, evidence: &Evidence) {
         if evidence.usage != Usage::Over {
             self.over_since = None;
@@ -104,10 +115,16 @@ impl Aimd {
     }
 
     /// Not before the last decrease has taken effect; at once if much less comes through than is
-    /// estimated (`TimeToReduceFurther`).
+    /// estimated (`TimeToReduceFurther`), or with the next feedback after a fall: that rests on a few
+    /// packets, of which some may have passed before the path became narrow.
     fn may_decrease(&self, now: Timestamp, evidence: &Evidence) -> bool {
+        let Some(decreased_at) = self.decreased_at else {
+            return true;
+        };
         let interval = evidence.round_trip.min(ROUND_TRIP_MAX) + RESPONSE_EXTRA;
-        self.decreased_at.is_none_or(|at| now.since(at) >= interval)
+        let has_fallen = evidence.fell_at == Some(decreased_at) && now > decreased_at;
+        has_fallen
+            || now.since(decreased_at) >= interval
             || evidence
                 .rates
                 .is_some_and(|rates| rates.recent < self.estimate / 2)
@@ -122,14 +139,18 @@ impl Aimd {
             let decreased = if evidence.queue_is_standing {
                 scaled(self.estimate, STANDING_BETA)
             } else if evidence.underused {
-                self.decreased_unproven(now, &rates)
+                self.decreased_unproven(now, &rates, evidence.queue_is_deep)
             } else {
                 self.decreased(&rates)
             };
             self.capacity.overused(rates.recent);
             decreased
         });
-        self.estimate = decreased.clamp(ESTIMATE_MIN, self.estimate.max(ESTIMATE_MIN));
+        self.lower(now, decreased);
+    }
+
+    fn lower(&mut self, now: Timestamp, estimate: u64) {
+        self.estimate = estimate.clamp(ESTIMATE_MIN, self.estimate.max(ESTIMATE_MIN));
         // Held until the queue has drained.
         self.state = State::Hold;
         self.changed_at = now;
@@ -149,14 +170,17 @@ impl Aimd {
     }
 
     /// The same if less is sent than may be: what comes through says nothing of the link then, and
-    /// a queue that fills for a moment is a burst of others. But one that goes on filling is not.
-    fn decreased_unproven(&self, now: Timestamp, rates: &Rates) -> u64 {
+    /// a queue that fills for a moment is a burst of others. But one that goes on filling is not, and
+    /// once it is deep, the link carries what comes through. No slowdown has to show then: what found
+    /// the queue full does not come at all.
+    fn decreased_unproven(&self, now: Timestamp, rates: &Rates, queue_is_deep: bool) -> u64 {
         let floor = self.estimate.min(UNPROVEN_MIN);
         let lasts = self
             .over_since
             .is_some_and(|since| now.since(since) >= BURST_MAX);
         let decreased = match (rates.slowdown, lasts) {
             (Slowdown::Much, _) | (Slowdown::Some, true) => self.decreased(rates),
+            _ if queue_is_deep => self.decreased(rates),
             (Slowdown::None, true) => scaled(self.estimate, BETA_LASTING),
             (Slowdown::Some | Slowdown::None, false) => scaled(self.estimate, BETA),
         };

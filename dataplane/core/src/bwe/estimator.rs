@@ -15,6 +15,7 @@ use super::queue_delay::QueueDelay;
 use super::remb::RembCap;
 use super::round_trip::RoundTrip;
 use super::snapshot::Snapshot;
+use super::surge::{Sight, Surge};
 use super::throughput::{Rates, Throughput};
 use super::units::{micros, scaled};
 use super::watchdog::Watchdog;
@@ -54,6 +55,7 @@ pub struct Estimator {
     remb: RembCap,
     heard_at: Option<Timestamp>,
     round_trip: RoundTrip,
+    surge: Surge,
     estimate: u64,
 }
 
@@ -78,6 +80,7 @@ impl Estimator {
             remb: RembCap::default(),
             heard_at: None,
             round_trip: RoundTrip::default(),
+            surge: Surge::default(),
             estimate,
         }
     }
@@ -131,7 +134,7 @@ impl Estimator {
             self.throughput.reset();
             self.queue_delay = QueueDelay::default();
         }
-        self.queue_delay.add(micros(now), &batch.received);
+        self.queue_delay.add(micros(now), batch);
         for packet in &batch.received {
             self.delay.add(micros(now), packet);
             self.throughput.add(packet);
@@ -213,9 +216,10 @@ impl Estimator {
         self.queue_delay.is_long()
     }
 
-    /// Whether packets wait long on the way now.
-    pub fn has_deep_queue(&self) -> bool {
-        self.queue_delay.is_deep()
+    /// Whether packets wait long on the way now, or soon will: the path has become far narrower, and
+    /// what was sent before that was known is still to come.
+    pub fn has_deep_queue(&self, now: Timestamp) -> bool {
+        self.queue_delay.is_deep() || self.surge.is_fresh(now)
     }
 
     /// A packet that is to be sent now, as a probe. To be asked again after each.
@@ -251,17 +255,17 @@ impl Estimator {
             }
         }
         let application_limited = self.alr.is_limited();
-        self.aimd.update(
-            now,
-            &Evidence {
-                usage: self.delay.usage(),
-                rates: self.rates,
-                application_limited,
-                underused: application_limited || !self.is_filled(),
-                queue_is_standing: self.queue_delay.is_standing(),
-                round_trip: self.round_trip.get(),
-            },
-        );
+        let sight = self
+            .surge
+            .look(now, batch, &self.queue_delay, self.estimate);
+        match sight {
+            Sight::Narrower(carried) => self.aimd.fall(now, carried),
+            Sight::AsBefore(estimate) => {
+                self.aimd.set_estimate(now, estimate);
+                self.update_delay_based(now, application_limited);
+            }
+            Sight::Nothing => self.update_delay_based(now, application_limited),
+        }
         if self.aimd.take_capacity_exceeded() {
             self.probes.capacity_exceeded();
         }
@@ -274,6 +278,20 @@ impl Estimator {
             },
         );
         self.conclude(now);
+    }
+
+    fn update_delay_based(&mut self, now: Timestamp, application_limited: bool) {
+        let evidence = Evidence {
+            usage: self.delay.usage(),
+            rates: self.rates,
+            application_limited,
+            underused: application_limited || !self.is_filled(),
+            queue_is_deep: self.queue_delay.is_deep(),
+            queue_is_standing: self.queue_delay.is_standing(),
+            fell_at: self.surge.fell_at(),
+            round_trip: self.round_trip.get(),
+        };
+        self.aimd.update(now, &evidence);
     }
 
     /// A probe does not lower the estimate far below what comes through without it
@@ -336,6 +354,11 @@ impl Estimator {
             // It left before. Where hardly anything has numbers it may be the bytes of seconds, and
             // the first packet of the probe would seem to be as large as all of them.
             self.untracked_bytes = 0;
+            if self.watchdog.is_idle(now) {
+                // What was lost before says nothing of the path now. With hardly anything to tell of,
+                // it would be remembered for more than a minute, and forbid the result.
+                self.loss_based = LossBased::default();
+            }
             self.results
                 .begin(begun.id, begun.packets_min, begun.bytes_min);
         }

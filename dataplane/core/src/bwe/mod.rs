@@ -30,8 +30,9 @@ mod queue_delay;
 mod remb;
 mod round_trip;
 mod snapshot;
+mod surge;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod throughput;
 mod trendline;
 mod units;

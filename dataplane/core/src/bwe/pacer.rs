@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use core::cmp::Ordering;
 use core::time::Duration;
 
 use super::ESTIMATE_START;
@@ -10,7 +11,8 @@ use super::units::{bytes_in, compact, compact_distance, micros, scaled, signed};
 use crate::time::Timestamp;
 
 /// Paces the video of one session. `T` is what the owner knows a packet by, such as its leg and
-/// number. What is not paced, such as audio, only counts ([`Self::handle_unpaced`]).
+/// number; where one is less than another, it leaves first of those two that wait. What is not paced,
+/// such as audio, only counts ([`Self::handle_unpaced`]).
 #[derive(Debug)]
 pub struct Pacer<T> {
     /// Bits a second.
@@ -55,7 +57,7 @@ struct Waiting<T> {
     since: u32,
 }
 
-impl<T> Pacer<T> {
+impl<T: PartialOrd> Pacer<T> {
     /// Nothing sent yet.
     pub fn new(now: Timestamp) -> Self {
         let mut pacer = Self {
@@ -110,12 +112,25 @@ impl<T> Pacer<T> {
             return Admission::Full;
         }
         self.queued_bytes += u64::from(bytes);
-        self.queue.push_back(Waiting {
-            item,
-            bytes,
-            since: compact(now),
-        });
+        let place = self.place_of(&item);
+        // One that others have overtaken is as old as those.
+        let behind = self.queue.get(place);
+        let since = behind.map_or_else(|| compact(now), |behind| behind.since);
+        self.queue.insert(place, Waiting { item, bytes, since });
         Admission::Queued
+    }
+
+    /// Where an item is to wait: before those that have overtaken it, nearly always none.
+    fn place_of(&self, item: &T) -> usize {
+        let mut place = self.queue.len();
+        for (position, waiting) in self.queue.iter().enumerate().rev() {
+            match waiting.item.partial_cmp(item) {
+                Some(Ordering::Greater) => place = position,
+                Some(Ordering::Less | Ordering::Equal) => break,
+                None => {}
+            }
+        }
+        place
     }
 
     /// A packet that was to leave, and was counted, does not.

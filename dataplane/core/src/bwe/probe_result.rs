@@ -9,6 +9,9 @@ use super::units::{bits_per_second, scaled};
 pub(super) struct ProbeResults {
     /// By the cluster's id modulo the length.
     clusters: [Cluster; CLUSTERS_MAX],
+    /// Something was added to one of them. Most feedback is about no probe, and leaves their memory
+    /// alone.
+    is_fresh: bool,
 }
 
 /// What a probe has shown.
@@ -59,16 +62,22 @@ impl ProbeResults {
         let cluster = self.clusters.get_mut(place(packet.cluster));
         if let Some(cluster) = cluster.filter(|cluster| cluster.id == packet.cluster) {
             cluster.add(packet);
+            self.is_fresh = true;
         }
     }
 
     /// The result of a probe of which something new came and of which enough has come.
     pub(super) fn poll(&mut self) -> Option<ProbeResult> {
+        if !self.is_fresh {
+            return None;
+        }
         let mut fresh = self.clusters.iter_mut().filter(|cluster| cluster.is_fresh);
-        fresh.find_map(|cluster| {
+        let result = fresh.find_map(|cluster| {
             cluster.is_fresh = false;
             cluster.result()
-        })
+        });
+        self.is_fresh = result.is_some();
+        result
     }
 }
 

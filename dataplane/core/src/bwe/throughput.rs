@@ -7,12 +7,14 @@ use super::feedback::Received;
 use super::units::{bits_per_second, compact, compact_distance};
 
 /// A window of the packets that came last, by arrival. What can be kept up from packet to packet is,
-/// so that the window is hardly ever walked.
+/// so that the window is hardly ever walked; and a frame that came in one piece stands there once,
+/// since it is the memory of a window that was left alone for a while which costs time.
 #[derive(Debug)]
 pub(super) struct Throughput {
-    window: VecDeque<Packet>,
+    window: VecDeque<Burst>,
     /// Of all packets in the window.
     bytes: u64,
+    packets: usize,
     /// The two largest between arrivals; none if they have to be looked for.
     gaps: Option<Gaps>,
     /// Neighbours that were not sent in the order in which they came.
@@ -43,11 +45,13 @@ pub(super) enum Slowdown {
     Much,
 }
 
+/// Packets that were sent at one moment and came at one.
 #[derive(Clone, Copy, Debug)]
-struct Packet {
+struct Burst {
     sent_at: u32,
     arrived_at: u32,
     bytes: u16,
+    packets: u16,
 }
 
 /// Microseconds.
@@ -61,8 +65,9 @@ impl Default for Throughput {
     fn default() -> Self {
         Self {
             // One more than stays: a packet is added before the oldest goes.
-            window: VecDeque::with_capacity(PACKETS_MAX + 1),
+            window: VecDeque::with_capacity(BURSTS_MAX + 1),
             bytes: 0,
+            packets: 0,
             gaps: Some(Gaps::default()),
             inversions: 0,
             latest_discarded: None,
@@ -73,11 +78,19 @@ impl Default for Throughput {
 impl Throughput {
     /// Adds a packet that came.
     pub(super) fn add(&mut self, packet: &Received) {
-        let added = Packet {
-            sent_at: compact(packet.sent_at),
-            arrived_at: compact(packet.arrived_at),
-            bytes: packet.bytes,
-        };
+        let added = Burst::of(packet);
+        if self.window.back_mut().is_some_and(|last| last.take(&added)) {
+            self.count(&added);
+        } else {
+            self.append(added);
+        }
+        while self.is_too_long() {
+            self.discard();
+        }
+    }
+
+    /// Adds what came apart from the last.
+    fn append(&mut self, added: Burst) {
         let last = self.window.back().copied();
         let gap = last.map_or(0, |last| {
             compact_distance(last.arrived_at, added.arrived_at)
@@ -86,7 +99,7 @@ impl Throughput {
             self.reset();
             return;
         }
-        self.bytes += u64::from(added.bytes);
+        self.count(&added);
         self.window.push_back(added);
         if gap < 0 {
             self.put_in_its_place();
@@ -96,15 +109,18 @@ impl Throughput {
                 gaps.add(gap);
             }
         }
-        while self.is_too_long() {
-            self.discard();
-        }
+    }
+
+    fn count(&mut self, added: &Burst) {
+        self.bytes += u64::from(added.bytes);
+        self.packets += usize::from(added.packets);
     }
 
     /// Forgets all.
     pub(super) fn reset(&mut self) {
         self.window.clear();
         self.bytes = 0;
+        self.packets = 0;
         self.gaps = Some(Gaps::default());
         self.inversions = 0;
         self.latest_discarded = None;
@@ -113,7 +129,7 @@ impl Throughput {
     /// None before there are [`PACKETS_MIN`] packets.
     pub(super) fn rates(&mut self) -> Option<Rates> {
         let (first, last) = (*self.window.front()?, *self.window.back()?);
-        if self.window.len() < PACKETS_MIN {
+        if self.packets < PACKETS_MIN {
             return None;
         }
         // The largest gap is taken to be as long as the second largest: a link that stood still and
@@ -121,22 +137,23 @@ impl Throughput {
         // come is not known, so its bytes do not count.
         let gaps = self.gaps();
         let span = compact_distance(first.arrived_at, last.arrived_at) - gaps.largest + gaps.second;
-        let received = rate(self.bytes - u64::from(first.bytes), span);
+        let received = rate(self.bytes - first.packet_bytes(), span);
         let throughput = self
             .sending()
             .rate()
             .map_or(received, |sent| sent.min(received));
         let recent = self.window.range(self.recent_from(&last)..);
-        let (Some(first), true) = (recent.clone().next(), recent.len() >= PACKETS_MIN) else {
+        let first = recent.clone().next().copied().unwrap_or(last);
+        let sending = Sending::of(recent.copied());
+        if sending.packets < PACKETS_MIN {
             return Some(Rates {
                 throughput,
                 recent: throughput,
                 slowdown: Slowdown::None,
             });
-        };
-        let sending = Sending::of(recent.copied());
+        }
         let span = compact_distance(first.arrived_at, last.arrived_at);
-        let received = rate(sending.bytes - u64::from(first.bytes), span);
+        let received = rate(sending.bytes - first.packet_bytes(), span);
         let sent = sending.rate().unwrap_or(received);
         Some(Rates {
             throughput,
@@ -160,17 +177,17 @@ impl Throughput {
         let (Some(first), Some(last)) = (self.window.front(), self.window.back()) else {
             return Sending::default();
         };
-        let is_known = |packet: &&Packet| {
+        let is_known = |burst: &&Burst| {
             self.latest_discarded
-                .is_none_or(|discarded| compact_distance(discarded, packet.sent_at) >= 0)
+                .is_none_or(|discarded| compact_distance(discarded, burst.sent_at) >= 0)
         };
         if self.inversions > 0 || !is_known(&first) {
             return Sending::of(self.window.iter().filter(is_known).copied());
         }
         Sending {
-            packets: self.window.len(),
+            packets: self.packets,
             bytes: self.bytes,
-            last_bytes: last.bytes.into(),
+            last_bytes: last.packet_bytes(),
             times: Some((first.sent_at, last.sent_at)),
         }
     }
@@ -190,11 +207,14 @@ impl Throughput {
     }
 
     /// The place from which on packets are recent.
-    fn recent_from(&self, last: &Packet) -> usize {
+    fn recent_from(&self, last: &Burst) -> usize {
+        let mut packets = 0;
         let newest_first = self.window.iter().rev();
-        let recent = newest_first.enumerate().take_while(|(count, packet)| {
-            let age = compact_distance(packet.arrived_at, last.arrived_at);
-            age <= RECENT_MIN || (*count < RECENT_PACKETS && age <= RECENT_MAX)
+        let recent = newest_first.take_while(|burst| {
+            let age = compact_distance(burst.arrived_at, last.arrived_at);
+            let is_recent = age <= RECENT_MIN || (packets < RECENT_PACKETS && age <= RECENT_MAX);
+            packets += usize::from(burst.packets);
+            is_recent
         });
         self.window.len() - recent.count()
     }
@@ -209,31 +229,60 @@ impl Throughput {
             return false;
         };
         let span = compact_distance(first.arrived_at, last.arrived_at);
-        self.window.len() > PACKETS_MAX
+        let packets = self.packets - usize::from(first.packets);
+        self.window.len() > BURSTS_MAX
             || span > SPAN_MAX
-            || (self.window.len() > PACKETS_KEPT && span > SPAN_KEPT)
+            || (packets >= PACKETS_KEPT && span > SPAN_KEPT)
     }
 
     fn discard(&mut self) {
-        let Some(packet) = self.window.pop_front() else {
+        let Some(burst) = self.window.pop_front() else {
             return;
         };
-        self.bytes -= u64::from(packet.bytes);
+        self.bytes -= u64::from(burst.bytes);
+        self.packets -= usize::from(burst.packets);
         if let Some(next) = self.window.front() {
-            self.inversions -= usize::from(packet.is_sent_after(next));
-            let gap = compact_distance(packet.arrived_at, next.arrived_at);
+            self.inversions -= usize::from(burst.is_sent_after(next));
+            let gap = compact_distance(burst.arrived_at, next.arrived_at);
             self.gaps = self.gaps.filter(|gaps| gap < gaps.second);
         }
         let later = self
             .latest_discarded
-            .is_none_or(|latest| compact_distance(latest, packet.sent_at) > 0);
+            .is_none_or(|latest| compact_distance(latest, burst.sent_at) > 0);
         if later {
-            self.latest_discarded = Some(packet.sent_at);
+            self.latest_discarded = Some(burst.sent_at);
         }
     }
 }
 
-impl Packet {
+impl Burst {
+    fn of(packet: &Received) -> Self {
+        Self {
+            sent_at: compact(packet.sent_at),
+            arrived_at: compact(packet.arrived_at),
+            bytes: packet.bytes,
+            packets: 1,
+        }
+    }
+
+    /// Takes another in, if it belongs here and there is room; whether it did.
+    fn take(&mut self, other: &Self) -> bool {
+        let Some(bytes) = self.bytes.checked_add(other.bytes) else {
+            return false;
+        };
+        let belongs = (self.sent_at, self.arrived_at) == (other.sent_at, other.arrived_at);
+        if belongs {
+            self.bytes = bytes;
+            self.packets += other.packets;
+        }
+        belongs
+    }
+
+    /// Of one of the packets, as far as is known.
+    fn packet_bytes(&self) -> u64 {
+        (self.bytes / self.packets.max(1)).into()
+    }
+
     const fn is_sent_after(&self, other: &Self) -> bool {
         compact_distance(other.sent_at, self.sent_at) > 0
     }
@@ -257,17 +306,17 @@ struct Sending {
 }
 
 impl Sending {
-    fn of(packets: impl Iterator<Item = Packet>) -> Self {
+    fn of(bursts: impl Iterator<Item = Burst>) -> Self {
         let mut sending = Self::default();
-        for packet in packets {
-            let at = packet.sent_at;
+        for burst in bursts {
+            let at = burst.sent_at;
             let (first, last) = sending.times.unwrap_or((at, at));
             let is_first = compact_distance(at, first) > 0;
             let is_last = compact_distance(last, at) >= 0;
-            sending.packets += 1;
-            sending.bytes += u64::from(packet.bytes);
+            sending.packets += usize::from(burst.packets);
+            sending.bytes += u64::from(burst.bytes);
             if is_last {
-                sending.last_bytes = packet.bytes.into();
+                sending.last_bytes = burst.packet_bytes();
             }
             sending.times = Some((
                 if is_first { at } else { first },
@@ -308,8 +357,9 @@ const PACKETS_MIN: usize = 10;
 const PACKETS_KEPT: usize = 20;
 const SPAN_KEPT: i32 = 1_000_000;
 
-/// `max_window_packets` (6 KB of memory) and `max_window_duration`.
-const PACKETS_MAX: usize = 500;
+/// `max_window_packets` (6 KB of memory; but frames that come in one piece count once) and
+/// `max_window_duration`.
+const BURSTS_MAX: usize = 500;
 const SPAN_MAX: i32 = 5_000_000;
 
 /// `kMaxReorderingTime`.

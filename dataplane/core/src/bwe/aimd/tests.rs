@@ -19,7 +19,9 @@ fn evidence(usage: Usage, throughput: u64) -> Evidence {
         }),
         application_limited: false,
         underused: false,
+        queue_is_deep: false,
         queue_is_standing: false,
+        fell_at: None,
         round_trip: ROUND_TRIP,
     }
 }
@@ -73,6 +75,21 @@ fn it_is_lowered_again_only_when_that_could_take_effect() {
     assert_eq!(aimd.estimate(), 760_000);
     aimd.update(ms(400), &evidence(Usage::Over, 800_000));
     assert_eq!(aimd.estimate(), 675_000);
+}
+
+#[test]
+fn after_a_fall_that_went_not_far_enough_it_is_lowered_again_at_once() {
+    let mut aimd = Aimd::new(ms(0), 1_000_000);
+    aimd.fall(ms(200), 400_000);
+    assert_eq!(aimd.estimate(), 340_000);
+    let after_fall = |throughput| Evidence {
+        fell_at: Some(ms(200)),
+        ..evidence(Usage::Over, throughput)
+    };
+    aimd.update(ms(250), &after_fall(300_000));
+    assert_eq!(aimd.estimate(), 250_000);
+    aimd.update(ms(300), &after_fall(200_000));
+    assert_eq!(aimd.estimate(), 250_000);
 }
 
 #[test]
@@ -165,6 +182,18 @@ fn a_link_that_halves_the_rate_is_believed_at_once() {
     halved.underused = true;
     halved.rates.as_mut().unwrap().slowdown = Slowdown::Much;
     aimd.update(ms(0), &halved);
+    assert_eq!(aimd.estimate(), 425_000);
+}
+
+#[test]
+fn what_comes_through_a_deep_queue_is_believed_at_once() {
+    // A full queue drops what comes too fast, and lets the rest through without a slowdown.
+    let mut aimd = Aimd::new(ms(0), 3_000_000);
+    let mut full = evidence(Usage::Over, 500_000);
+    full.underused = true;
+    full.rates.as_mut().unwrap().slowdown = Slowdown::None;
+    full.queue_is_deep = true;
+    aimd.update(ms(0), &full);
     assert_eq!(aimd.estimate(), 425_000);
 }
 

@@ -12,6 +12,11 @@ fn estimator() -> Estimator {
 
 /// Sends 100 packets a second of 1000 bytes for `seconds`, and tells of all of them 50 ms later.
 fn run(estimator: &mut Estimator, from: u64, seconds: u64) {
+    run_losing(estimator, from, seconds, 0);
+}
+
+/// Like [`run`]; of each ten packets, so many do not come.
+fn run_losing(estimator: &mut Estimator, from: u64, seconds: u64, lost: u64) {
     let mut batch = Batch::default();
     for tenth in 0..seconds * 10 {
         let start = from + tenth * 100;
@@ -20,7 +25,7 @@ fn run(estimator: &mut Estimator, from: u64, seconds: u64) {
             estimator.handle_sent(ms(start + index * 10), 1000);
         }
         let arrivals: Vec<_> = (0..10)
-            .map(|index| Some((start + index * 10) * 4))
+            .map(|index| (index >= lost).then_some((start + index * 10) * 4))
             .collect();
         let feedback = FeedbackBytes::new(first, &arrivals);
         estimator.handle_feedback(ms(start + 140), &feedback.parse(), &mut batch);
@@ -152,6 +157,39 @@ fn another_route_is_estimated_anew() {
     assert_eq!(estimator.snapshot().round_trip, Duration::from_millis(200));
     run(&mut estimator, 13_000, 3);
     assert_eq!(estimator.snapshot().throughput, Some(800_000));
+}
+
+/// Sends nothing but the probes that are wanted, and tells of each packet 50 ms later.
+fn run_probing(estimator: &mut Estimator, from: u64, seconds: u64) {
+    let mut batch = Batch::default();
+    for at in (from..from + seconds * 1000).step_by(100) {
+        estimator.poll(ms(at));
+        let first = estimator.next_number();
+        let mut arrivals = Vec::new();
+        for later in at..at + 50 {
+            while let Some(packet) = estimator.wanted_probe(ms(later)) {
+                estimator.handle_sent(ms(later), packet.bytes.into());
+                arrivals.push(Some(later * 4));
+            }
+        }
+        if !arrivals.is_empty() {
+            let feedback = FeedbackBytes::new(first, &arrivals);
+            estimator.handle_feedback(ms(at + 99), &feedback.parse(), &mut batch);
+        }
+    }
+}
+
+#[test]
+fn what_was_lost_before_a_pause_does_not_hold_probes_back() {
+    let mut estimator = estimator();
+    estimator.set_demand(2_000_000);
+    run_losing(&mut estimator, 1_000, 10, 7);
+    assert_eq!(estimator.snapshot().loss_state, LossState::Decreasing);
+    let before = estimator.estimate();
+    assert!(before < 500_000, "{before}");
+    run_probing(&mut estimator, 14_000, 15);
+    let after = estimator.estimate();
+    assert!(after > 1_500_000, "{before}, {after}");
 }
 
 #[test]

@@ -62,6 +62,46 @@ fn a_key_frame_leaves_at_the_rate_and_in_order() {
     assert!((335..=355).contains(&left.last().unwrap().0), "{left:?}");
 }
 
+/// Of some stream, and its number there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Numbered(char, u32);
+
+impl PartialOrd for Numbered {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        (self.0 == other.0).then(|| self.1.cmp(&other.1))
+    }
+}
+
+#[test]
+fn what_was_overtaken_leaves_before_those_of_its_stream_that_wait() {
+    let mut pacer = Pacer::new(ms(0));
+    pacer.set_estimate(ms(0), 1_000_000, true);
+    pacer.handle_unpaced(ms(0), 5_000);
+    let came = [('a', 1), ('a', 3), ('b', 8), ('a', 4), ('b', 9), ('a', 2)];
+    for (stream, number) in came {
+        let admission = pacer.admit(ms(0), 100, Numbered(stream, number));
+        assert_eq!(admission, Admission::Queued);
+    }
+    let waiting: Vec<_> = pacer.waiting().map(|of| (of.0, of.1)).collect();
+    let order = [('a', 1), ('a', 2), ('a', 3), ('b', 8), ('a', 4), ('b', 9)];
+    assert_eq!(waiting, order);
+}
+
+#[test]
+fn what_was_overtaken_makes_none_wait_for_longer() {
+    let mut pacer = pacer();
+    pacer.handle_unpaced(ms(0), 60_000);
+    assert_eq!(pacer.admit(ms(0), 100, 2), Admission::Queued);
+    assert_eq!(pacer.admit(ms(400), 100, 1), Admission::Queued);
+    pacer.handle_unpaced(ms(400), 60_000);
+    // Both are as old as the first that came.
+    let left = leave(&mut pacer, 400, 510);
+    assert_eq!(
+        left,
+        [(501, Released::Expired(1)), (501, Released::Expired(2))]
+    );
+}
+
 #[test]
 fn on_a_path_that_was_never_full_nothing_waits() {
     let mut pacer = Pacer::new(ms(0));

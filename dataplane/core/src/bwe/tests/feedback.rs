@@ -4,14 +4,14 @@ use crate::rtcp::{FeedbackHeader, Packet, RtcpWriter, TransportFeedback, packets
 
 /// One RTCP packet.
 #[derive(Debug)]
-pub(in crate::bwe) struct FeedbackBytes {
+pub(crate) struct FeedbackBytes {
     bytes: Vec<u8>,
-    pub(in crate::bwe) covered: usize,
+    pub(crate) covered: usize,
 }
 
 impl FeedbackBytes {
     /// About the packets from `base` on; arrivals in ticks of 250 µs.
-    pub(in crate::bwe) fn new(base: u16, arrivals: &[Option<u64>]) -> Self {
+    pub(crate) fn new(base: u16, arrivals: &[Option<u64>]) -> Self {
         let mut bytes = vec![0; 1400];
         let mut writer = RtcpWriter::new(&mut bytes);
         let header = FeedbackHeader {
@@ -26,7 +26,7 @@ impl FeedbackBytes {
         Self { bytes, covered }
     }
 
-    pub(in crate::bwe) fn parse(&self) -> TransportFeedback<'_> {
+    pub(crate) fn parse(&self) -> TransportFeedback<'_> {
         match packets(&self.bytes).next() {
             Some(Ok(Packet::TransportFeedback(feedback))) => feedback,
             other => panic!("{other:?}"),

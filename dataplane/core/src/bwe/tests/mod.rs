@@ -6,7 +6,7 @@
 )]
 
 mod cases;
-pub(super) mod feedback;
+pub(crate) mod feedback;
 mod flow;
 mod hostile;
 mod link;

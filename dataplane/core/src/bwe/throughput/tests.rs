@@ -95,7 +95,7 @@ fn feedback_that_overtook_another_is_sorted_in() {
         cluster: 0,
     });
     let window = &bench.throughput.window;
-    assert!(window.iter().is_sorted_by_key(|packet| packet.arrived_at));
+    assert!(window.iter().is_sorted_by_key(|burst| burst.arrived_at));
     assert_eq!(window.len(), 51);
 }
 
@@ -120,7 +120,9 @@ proptest! {
             bench.add(1, 0, 0);
             let kept = bench.throughput.rates();
             let throughput = &mut bench.throughput;
-            prop_assert_eq!(throughput.bytes, throughput.window.len() as u64 * 1000);
+            let packets: u16 = throughput.window.iter().map(|burst| burst.packets).sum();
+            prop_assert_eq!(throughput.packets, usize::from(packets));
+            prop_assert_eq!(throughput.bytes, u64::from(packets) * 1000);
             throughput.gaps = None;
             // So that the sending is looked at packet by packet.
             let inversions = core::mem::replace(&mut throughput.inversions, usize::MAX);
@@ -131,7 +133,40 @@ proptest! {
 }
 
 #[test]
-fn the_window_is_a_second_or_twenty_packets_and_never_more_than_five_hundred() {
+fn what_comes_in_one_piece_stands_in_the_window_once() {
+    let mut bench = Bench::default();
+    for _ in 0..30 {
+        bench.add(1, 33, 33);
+        bench.add(7, 0, 0);
+    }
+    assert_eq!(bench.throughput.window.len(), 30);
+    // Of the first frame and of the last, one packet each does not count.
+    assert_eq!(bench.rate(), (240 - 1) * 8_000_000 / (29 * 33));
+}
+
+#[test]
+fn what_a_frame_in_one_piece_makes_too_old_leaves_the_window_with_it() {
+    let mut bench = Bench::default();
+    bench.add(1, 10, 10);
+    bench.add(9, 0, 0);
+    bench.add(1, 1_200, 1_200);
+    bench.add(18, 0, 0);
+    assert_eq!(bench.throughput.packets, 29);
+    bench.add(1, 0, 0);
+    assert_eq!(bench.throughput.packets, 20);
+}
+
+#[test]
+fn a_piece_too_large_for_one_place_takes_two() {
+    let mut bench = Bench::default();
+    bench.add(1, 10, 10);
+    bench.add(69, 0, 0);
+    let packets = bench.throughput.window.iter().map(|burst| burst.packets);
+    assert_eq!(packets.collect::<Vec<_>>(), [65, 5]);
+}
+
+#[test]
+fn the_window_is_a_second_or_twenty_packets_and_never_more_than_five_hundred_places() {
     let mut bench = Bench::default();
     bench.add(1000, 10, 10);
     assert_eq!(bench.throughput.window.len(), 101);
