@@ -65,7 +65,11 @@ impl Arrivals {
         self.next_feedback_at = now + FEEDBACK_INTERVAL;
         let first = *self.new.first_key_value()?.0;
         // What is missing since the last feedback is told too, what came late from where it is.
-        let base = self.next.map_or(first, |next| next.min(first));
+        // Where more is missing than one feedback can tell, it begins anew.
+        let told = self
+            .next
+            .filter(|next| first.saturating_sub(*next) < STATUSES_MAX);
+        let base = told.map_or(first, |next| next.min(first));
         let mut last = base;
         let reference = self.new.first_key_value()?.1.as_micros() / REFERENCE_MICROS;
         let mut at = reference * REFERENCE_MICROS / TICK_MICROS;

@@ -68,21 +68,29 @@ pub fn head(published: &Published, content: Content, width: PictureIdWidth) -> B
             };
             head.put_u8(0x10 | goes_on | continues | new);
         }
+        (Codec::H264, _) => {
+            // FU-A: one slice over all packets of a frame, of an IDR picture or of another one
+            // (RFC 6184 §5.8). Parameters would say how high the picture is, which is not known here.
+            let place = match (is_first, published.marker) {
+                (true, _) => 0x80,
+                (false, true) => 0x40,
+                (false, false) => 0,
+            };
+            head.put_slice(&[0x7c, place | if published.is_key { 5 } else { 1 }]);
+        }
         _ => {}
     }
     head.freeze()
 }
 
 /// The first byte of a body.
-pub fn first_byte(codec: Codec, is_key: bool, packet: u16) -> u8 {
-    match (codec, is_key, packet) {
-        // Parameters, then slices of an IDR picture, or of another one (RFC 6184 §5.2).
-        (Codec::H264, true, 0) => 0x67,
-        (Codec::H264, true, _) => 0x65,
-        (Codec::H264, false, _) => 0x61,
+pub fn first_byte(codec: Codec, is_key: bool) -> u8 {
+    match (codec, is_key) {
+        // first_mb_in_slice is 0 (H.264 §7.3.3, §9.1).
+        (Codec::H264, _) => 0x88,
         // The lowest bit of a VP8 frame header is zero in a key frame (RFC 7741 §4.3).
-        (_, true, _) => 0x10,
-        (_, false, _) => 0x11,
+        (_, true) => 0x10,
+        (_, false) => 0x11,
     }
 }
 
@@ -140,13 +148,10 @@ pub fn read(
             };
             Some((Some(numbers), payload.slice_ref(payload.get(1..)?)))
         }
-        Codec::Opus
-        | Codec::Red
-        | Codec::Pcmu
-        | Codec::Pcma
-        | Codec::G722
-        | Codec::H264
-        | Codec::H265 => Some((None, payload.clone())),
+        Codec::H264 => Some((None, payload.slice_ref(payload.get(2..)?))),
+        Codec::Opus | Codec::Red | Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::H265 => {
+            Some((None, payload.clone()))
+        }
     }
 }
 

@@ -103,7 +103,7 @@ impl Published {
     /// The payload without what the codec has before it.
     pub fn body(&self, content: Content) -> Bytes {
         let mut body = BytesMut::with_capacity(self.body_len);
-        body.put_u8(codecs::first_byte(self.codec, self.is_key, content.packet));
+        body.put_u8(codecs::first_byte(self.codec, self.is_key));
         if let Some(height) = self.height {
             // RFC 6386 §9.1: the rest of the frame tag, the start code, width and height.
             body.put_slice(&[0, 0, 0x9d, 0x01, 0x2a]);

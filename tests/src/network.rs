@@ -157,11 +157,14 @@ impl Link {
         self.model
     }
 
-    /// Behaves like this from now on. What is under way comes when it was said to come; what is sent
-    /// from now on waits until the new rate has drained what waits now.
+    /// Behaves like this from now on. What is under way comes when it was said to come, as with
+    /// netem(8), and what is sent from now on waits until then: for longer, there would be silence.
     pub fn set_model(&mut self, now: Timestamp, model: LinkModel) {
-        self.drain(now);
+        let waits = self.queue_delay(now);
         self.model = model;
+        if let Some(bottleneck) = model.bottleneck {
+            self.backlog = self.backlog.min(bits_in(waits, bottleneck.rate));
+        }
     }
 
     /// What became of everything so far.
@@ -236,12 +239,10 @@ impl Link {
     }
 
     fn drain(&mut self, now: Timestamp) {
-        let time = now.since(self.backlog_at).as_nanos();
+        let time = now.since(self.backlog_at);
         self.backlog_at = self.backlog_at.max(now);
         self.backlog = self.model.bottleneck.map_or(0, |bottleneck| {
-            let drained = time * u128::from(bottleneck.rate) / 1_000_000_000;
-            self.backlog
-                .saturating_sub(u64::try_from(drained).unwrap_or(u64::MAX))
+            self.backlog.saturating_sub(bits_in(time, bottleneck.rate))
         });
     }
 }
@@ -250,6 +251,12 @@ impl Link {
 fn time_of(bits: u64, rate: u64) -> Duration {
     let nanos = u128::from(bits) * 1_000_000_000 / u128::from(rate);
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+/// How many bits pass in this time at `rate` bits a second.
+fn bits_in(time: Duration, rate: u64) -> u64 {
+    let bits = time.as_nanos() * u128::from(rate) / 1_000_000_000;
+    u64::try_from(bits).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -354,12 +361,20 @@ mod tests {
         for _ in 0..20 {
             link.send(ms(0), 1000);
         }
-        // Half of the 200 ms are through; the other half takes four times as long now.
-        let mut model = link.model();
-        model.bottleneck.as_mut().unwrap().rate = 200_000;
-        link.set_model(ms(100), model);
-        assert_eq!(link.queue_delay(ms(100)), Duration::from_millis(400));
-        assert_eq!(link.send(ms(100), 1000).as_slice(), [ms(560)]);
+        // Half of the 200 ms are through; the other half is under way.
+        set_rate(&mut link, ms(100), 200_000);
+        assert_eq!(link.queue_delay(ms(100)), Duration::from_millis(100));
+        assert_eq!(link.send(ms(100), 1000).as_slice(), [ms(260)]);
+    }
+
+    #[test]
+    fn a_higher_rate_drains_what_waits_faster() {
+        let mut link = narrow(200_000, Duration::from_secs(1));
+        for _ in 0..10 {
+            link.send(ms(0), 1000);
+        }
+        set_rate(&mut link, ms(0), 800_000);
+        assert_eq!(link.queue_delay(ms(0)), Duration::from_millis(100));
     }
 
     #[test]
@@ -381,6 +396,12 @@ mod tests {
         });
         assert!(link.send(ms(0), 1000).is_empty());
         assert_eq!((link.counters().packets, link.counters().lost), (1, 1));
+    }
+
+    fn set_rate(link: &mut Link, now: Timestamp, rate: u64) {
+        let mut model = link.model();
+        model.bottleneck.as_mut().unwrap().rate = rate;
+        link.set_model(now, model);
     }
 
     fn narrow(rate: u64, queue: Duration) -> Link {

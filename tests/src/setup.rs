@@ -8,7 +8,7 @@ use shared::counters::{DropReason, Gauge};
 use shared::id::{PublicationId, SessionId, ShardIndex, SubscriptionId};
 use shared::protocol::{
     Change, CodecMapping, Command, CommandError, Extension, ExtensionMapping, Fingerprint,
-    HashAlgorithm, Hints, LayerParameters, LayerSelection, Mid, Ordering, PublishParameters,
+    HashAlgorithm, Hints, LayerParameters, LayerSelection, MediaKind, Mid, PublishParameters,
     PublishedCodec, RemoteTransport, Reply, Rid, SessionReport, SessionStatistics,
     SubscribeParameters,
 };
@@ -98,8 +98,12 @@ impl World {
             spec.ssrc.unwrap_or_else(|| rng.bits() as u32),
             rng.bits() as u32,
         );
-        let track = SubscribedTrack::new(id, source, codec, spec, ssrcs);
+        let mut track = SubscribedTrack::new(id, source, codec, spec, ssrcs);
         let feedback = self.clients[client].options.feedback;
+        track.may_be_cut = match codec.kind() {
+            MediaKind::Audio => self.clients[client].hears_loudest,
+            MediaKind::Video => feedback != Feedback::None,
+        };
         let parameters = subscribe_parameters(&track, source, feedback);
         self.clients[client].subscriptions.push(track);
         self.execute(client, vec![Change::Subscribe(Box::new(parameters))])
@@ -113,10 +117,11 @@ impl World {
         client: usize,
         subscription: usize,
         source: PublicationId,
-        preferred_rid: Option<&str>,
+        preferred_rid: Option<&'static str>,
     ) {
         let now = self.now;
         let track = &mut self.clients[client].subscriptions[subscription];
+        track.spec.preferred_rid = preferred_rid;
         if core::mem::replace(&mut track.source, source) != source {
             track.changes.push(now);
         }
@@ -124,7 +129,7 @@ impl World {
             number: track.id.number,
             source,
             codecs: vec![codec_mapping(track)],
-            selection: selection(preferred_rid, track.spec.fallback),
+            selection: selection(&track.spec),
             hints: track.spec.hints,
         };
         self.execute(client, vec![change]).unwrap();
@@ -141,6 +146,11 @@ impl World {
     /// Lets a client hear so many of its audio tracks at a time; none for all.
     pub fn limit_audio(&mut self, client: usize, loudest: Option<u8>) {
         let loudest = loudest.map(|count| NonZeroU8::new(count).unwrap());
+        let listener = &mut self.clients[client];
+        listener.hears_loudest |= loudest.is_some();
+        for track in &mut listener.subscriptions {
+            track.may_be_cut |= track.codec.kind() == MediaKind::Audio && loudest.is_some();
+        }
         self.execute(client, vec![Change::LimitAudio { loudest }])
             .unwrap();
     }
@@ -240,6 +250,14 @@ impl World {
     /// Publishers fall silent and repairs come to an end; then all subscriptions and reports are
     /// checked. Returns what was seen, client by client.
     pub fn settle(&mut self, completeness: Completeness) -> Vec<Vec<LegSummary>> {
+        self.settle_each(|_| completeness)
+    }
+
+    /// Like [`Self::settle`]; how much may be missing is said for each client.
+    pub fn settle_each(
+        &mut self,
+        completeness: impl Fn(usize) -> Completeness,
+    ) -> Vec<Vec<LegSummary>> {
         for track in self
             .clients
             .iter_mut()
@@ -251,6 +269,7 @@ impl World {
         let (ledger, checker) = (&self.ledger, &mut self.checker);
         let summaries = self.clients.iter().map(|client| {
             let tracks = client.subscriptions.iter();
+            let completeness = completeness(client.index);
             let check = |track| check_leg(client.index, track, ledger, completeness, checker);
             tracks.map(check).collect()
         });
@@ -400,7 +419,7 @@ pub fn subscribe_parameters(
         rtx_ssrc: (track.spec.repair == Repair::Rtx).then_some(track.rtx_ssrc),
         codecs: vec![codec_mapping(track)],
         extensions,
-        selection: selection(track.spec.preferred_rid, track.spec.fallback),
+        selection: selection(&track.spec),
         hints: track.spec.hints,
     }
 }
@@ -415,11 +434,11 @@ fn codec_mapping(track: &SubscribedTrack) -> CodecMapping {
     }
 }
 
-fn selection(preferred_rid: Option<&str>, fallback: Ordering) -> LayerSelection {
+fn selection(spec: &SubscriptionSpec) -> LayerSelection {
     LayerSelection {
-        preferred_rid: preferred_rid.map(|rid| Rid::from(rid).unwrap()),
-        priority_ordering: Ordering::None,
-        rid_not_available: fallback,
+        preferred_rid: spec.preferred_rid.map(|rid| Rid::from(rid).unwrap()),
+        priority_ordering: spec.priority_ordering,
+        rid_not_available: spec.fallback,
     }
 }
 

@@ -29,12 +29,17 @@ use crate::publisher::{self, nearest};
 pub struct SubscriptionSpec {
     /// The rid that is wanted.
     pub preferred_rid: Option<&'static str>,
+    /// Whether the path may decide for a lower one.
+    pub priority_ordering: shared::protocol::Ordering,
     /// Whether another one will do.
     pub fallback: shared::protocol::Ordering,
     /// What the client has use for.
     pub hints: shared::protocol::Hints,
     /// How lost packets come again.
     pub repair: publisher::Repair,
+    /// Whether it asks for a key frame when it misses too much, or nothing comes at all. Chromium ceases
+    /// to soon.
+    pub insists: bool,
     /// The SSRC of the media; random if none is given.
     pub ssrc: Option<u32>,
 }
@@ -43,9 +48,11 @@ impl Default for SubscriptionSpec {
     fn default() -> Self {
         Self {
             preferred_rid: None,
+            priority_ordering: shared::protocol::Ordering::None,
             fallback: shared::protocol::Ordering::None,
             hints: shared::protocol::Hints::default(),
             repair: publisher::Repair::Rtx,
+            insists: true,
             ssrc: None,
         }
     }
@@ -98,6 +105,9 @@ pub struct SubscribedTrack {
     pub ssrc: u32,
     /// What retransmissions come under.
     pub rtx_ssrc: u32,
+    /// The server may leave some of it out without a hole in the numbers, since the path does not
+    /// carry it, or since others are louder.
+    pub may_be_cut: bool,
     /// All that came, by extended sequence number.
     pub received: BTreeMap<u64, Received>,
     /// Numbers that came without a payload: padding that came too late to be left out.
@@ -147,6 +157,7 @@ impl SubscribedTrack {
             spec,
             ssrc: ssrcs.0,
             rtx_ssrc: ssrcs.1,
+            may_be_cut: false,
             received: BTreeMap::new(),
             padding: BTreeSet::new(),
             probes: 0,
@@ -300,7 +311,7 @@ impl SubscribedTrack {
         }
         self.highest = Some(index);
         if index - highest > HOLE_MAX {
-            self.wants_keyframe = true;
+            self.wants_keyframe |= self.spec.insists;
             return;
         }
         for missing in highest + 1..index {
@@ -312,7 +323,7 @@ impl SubscribedTrack {
     pub fn tick(&mut self, now: Timestamp, out: &mut Vec<Bytes>) {
         let before = self.missing.len();
         self.missing.retain(|_, (_, tries)| *tries < TRIES_MAX);
-        self.wants_keyframe |= self.missing.len() < before;
+        self.wants_keyframe |= self.spec.insists && self.missing.len() < before;
         let mut numbers = Vec::new();
         for (index, (next_at, tries)) in &mut self.missing {
             if *next_at <= now && numbers.len() < 60 {
@@ -331,7 +342,8 @@ impl SubscribedTrack {
             };
             out.push(nack.marshal().unwrap());
         }
-        let stuck = self.last_at.is_none_or(|last| now.since(last) > STUCK);
+        let is_silent = self.last_at.is_none_or(|last| now.since(last) > STUCK);
+        let stuck = is_silent && self.spec.insists;
         if self.codec.kind() == MediaKind::Video
             && (self.wants_keyframe || stuck)
             && self.next_keyframe_request_at <= now

@@ -198,7 +198,7 @@ impl World {
     /// Lets a client turn up at another address. What is under way to the old one is lost.
     pub fn move_client(&mut self, client: usize, address: SocketAddr) {
         self.addresses.insert(address, client);
-        self.clients[client].move_to(address);
+        self.clients[client].move_to(self.now, address);
     }
 
     /// Both directions of a client behave like this from now on.
@@ -526,7 +526,7 @@ impl World {
         if receiver.address != sent.to || receiver.activity == crate::peer::Activity::Asleep {
             return;
         }
-        if let Some((ssrc, index)) = sent.media {
+        if let Some((ssrc, index)) = sent.media.filter(|_| receiver.has_keys()) {
             let fates = self.checker.down.entry((client, ssrc, index)).or_default();
             fates.arrived += 1;
             fates.first_arrival.get_or_insert(self.now);
@@ -551,6 +551,7 @@ impl World {
             let arrivals = self.up[client].send(self.now, bytes.len());
             if let Some(media) = media {
                 let first = arrivals.iter().min().copied();
+                let first = first.filter(|at| self.clients[client].is_known_at(*at));
                 self.checker.up.entry(media).or_default().add(first);
             }
             if let Some(number) = transport {

@@ -89,3 +89,25 @@ fn with_retransmissions_the_best_picture_that_fits_plays_without_a_freeze() {
         assert!(minute.caused < 0.01, "seed {seed}: {}", minute.caused);
     }
 }
+
+#[test]
+fn a_packet_whose_repeat_is_lost_too_is_repeated_twice_at_once() {
+    let link = LinkModel {
+        loss: 0.1,
+        ..link(RATE)
+    };
+    let camera = TrackSpec {
+        rates: vec![1_300_000],
+        ..TrackSpec::video()
+    };
+    let mut call = Call::new(1, camera, link);
+    call.world.run_for_ms(60_000);
+    let asked = |times: u32| {
+        let asked = call.picture().asked.values();
+        asked.filter(|(tries, _)| *tries >= times).count()
+    };
+    // A tenth of the first repeats is lost, and a hundredth where two leave.
+    let (twice, thrice) = (asked(2), asked(3));
+    assert!(twice > 50, "{twice}");
+    assert!(thrice * 25 < twice, "{thrice} of {twice}");
+}

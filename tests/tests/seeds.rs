@@ -27,21 +27,24 @@ fn random_scenarios_leave_every_checker_satisfied() {
         "failed: run with JACKFIELD_SEED={failed:?}"
     );
     // A run in which nothing happens proves nothing.
-    let sum = |of: fn(&Outcome) -> usize| {
-        outcomes
-            .iter()
-            .filter_map(|(_, outcome)| outcome.as_ref())
-            .map(of)
-            .sum::<usize>()
-    };
+    let outcomes: Vec<_> = outcomes.into_iter().filter_map(|(_, of)| of).collect();
+    let sum = |of: fn(&Outcome) -> usize| outcomes.iter().map(of).sum::<usize>();
     let (packets, switches) = (sum(|of| of.packets), sum(|of| of.switches));
+    let (restarts, held_back) = (sum(|of| of.restarts), sum(|of| of.held_back));
+    let calm_legs = sum(|of| of.calm_legs);
+    let slowest = outcomes.iter().map(|of| of.recovery).max();
+    let estimate = outcomes.iter().map(|of| of.highest_estimate).max();
     eprintln!(
-        "{} seeds, {packets} packets, {switches} switches",
+        "{} seeds, {packets} packets, {switches} switches, {restarts} restarts, \
+         {held_back} held back, {calm_legs} calm, slowest recovery {slowest:?}, highest estimate {estimate:?}",
         seeds.len()
     );
     if seeds.len() >= 20 {
         assert!(packets > seeds.len() * 500, "{packets}");
         assert!(switches > seeds.len() / 2, "{switches}");
+        assert!(restarts > seeds.len() / 2, "{restarts}");
+        assert!(held_back > seeds.len(), "{held_back}");
+        assert!(calm_legs > seeds.len(), "{calm_legs}");
     }
 }
 

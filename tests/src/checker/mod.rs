@@ -2,8 +2,10 @@
 //! network did with it, and what clients got. A checker collects faults; the test fails on the
 //! first look at them.
 
+mod account;
 mod leg;
 mod lip_sync;
+mod pair;
 mod sent;
 
 use std::collections::BTreeMap;

@@ -119,12 +119,15 @@ pub struct Client {
     pub publications: Vec<PublishedTrack>,
     /// What it receives.
     pub subscriptions: Vec<SubscribedTrack>,
+    /// It asked to hear the loudest only, at some time.
+    pub hears_loudest: bool,
     /// Numbers over all that it sends.
     pub transport: TransportSequence,
     /// When what it receives came.
     pub arrivals: Arrivals,
     /// RTP of an SSRC that it does not know.
     pub unknown_ssrcs: u64,
+    moved_at: Option<Timestamp>,
     next_hello_at: Timestamp,
     next_report_at: Timestamp,
     ntp_origin: NtpTime,
@@ -154,9 +157,11 @@ impl Client {
             server_is_ready: false,
             publications: Vec::new(),
             subscriptions: Vec::new(),
+            hears_loudest: false,
             transport: TransportSequence::new(rng.bits() as u16),
             arrivals: Arrivals::default(),
             unknown_ssrcs: 0,
+            moved_at: None,
             next_hello_at: Timestamp::default(),
             next_report_at: Timestamp::default(),
             // Its clock has nothing to do with the server's.
@@ -232,9 +237,21 @@ impl Client {
     }
 
     /// Goes somewhere else, and has to check from there.
-    pub fn move_to(&mut self, address: SocketAddr) {
+    pub fn move_to(&mut self, now: Timestamp, address: SocketAddr) {
         self.address = address;
+        self.moved_at = Some(now);
         self.ice.check_now();
+    }
+
+    /// Whether the server surely knows its address by then: one check of a new one may get lost.
+    pub fn is_known_at(&self, at: Timestamp) -> bool {
+        self.moved_at
+            .is_none_or(|moved| at.since(moved) >= MOVE_SETTLES)
+    }
+
+    /// Whether it can open what comes.
+    pub fn has_keys(&self) -> bool {
+        self.srtp.is_some()
     }
 
     fn hello(&mut self, now: Timestamp, out: &mut Vec<Outgoing>) {
@@ -331,3 +348,6 @@ impl Client {
         }
     }
 }
+
+/// After a change of its address, what a client sends may be dropped for so long.
+const MOVE_SETTLES: Duration = Duration::from_secs(1);

@@ -5,11 +5,13 @@ use arrayvec::ArrayVec;
 use shared::limits::LAYERS_MAX;
 use shared::protocol::Hints;
 
+use super::control::Allowance;
 use super::height_limit;
 use super::ladder::Ladder;
 use super::layer_filter::LayerFilter;
-use super::leg::{Allowance, Leg};
+use super::leg::Leg;
 use super::selector::LayerState;
+use super::turns::Coming;
 use crate::ingress::Publication;
 use crate::ingress::layer::Layer;
 use crate::ingress::sub_layers::SubLayer;
@@ -33,9 +35,11 @@ impl Leg {
             Allowance::Layer(layer) => Some(layer),
             Allowance::Nothing => None,
         };
-        self.coming = self
-            .coming
-            .filter(|coming| Some(coming.layer) == self.target);
+        let is_given_up = |coming: Coming| Some(coming.source.layer) != self.target;
+        if self.coming.is_some_and(is_given_up) {
+            // What came of the source before was left out meanwhile: it cannot go on.
+            self.interrupt();
+        }
     }
 
     /// What the leg may be given of `publication`; `before` is what this said last. None if it

@@ -227,9 +227,12 @@ impl LayerFilter {
         }
         let is_needed = position.needed_by.contains(self.current);
         let top = position.top.spatial;
+        // A picture that has begun to leave is finished first, and the next may lead down.
+        let is_finished = self.goes_down(position) && self.picture_has_left;
         let waits = self.wanted.spatial.min(top) != self.current.spatial.min(top)
             && position.starts_frame
-            && position.needed_by.contains(self.wanted);
+            && position.needed_by.contains(self.wanted)
+            && !is_finished;
         if waits || is_needed && !is_decodable {
             self.needs_keyframe = true;
         } else if is_needed && self.has_arrived(position) {
@@ -285,6 +288,30 @@ mod tests {
         let mut filter = LayerFilter::new(LOW, Some(7));
         assert_eq!(verdict(&mut filter, &frame(7, HIGH)), Verdict::Forward);
         assert_eq!(verdict(&mut filter, &frame(8, HIGH)), Verdict::Withhold);
+    }
+
+    #[test]
+    fn no_key_frame_is_needed_to_go_down_behind_a_picture_that_has_begun_to_leave() {
+        let [base, middle, upper] = [0, 1, 2].map(|spatial| SubLayer {
+            spatial,
+            temporal: 0,
+        });
+        let of = |number, sub_layer| LayerPosition {
+            top: upper,
+            ..frame(number, sub_layer)
+        };
+        let mut filter = LayerFilter::new(SubLayer::TOP, Some(6));
+        filter.decide(7, &of(7, base));
+        filter.set_wanted(middle);
+        let rest = [(8, middle), (9, upper)].map(|(number, sub_layer)| of(number, sub_layer));
+        for position in &rest {
+            assert_eq!(filter.decide(7, position).verdict, Verdict::Forward);
+            assert!(!filter.needs_keyframe());
+        }
+        filter.decide(10, &of(10, base));
+        assert_eq!(filter.decide(10, &of(12, upper)).verdict, Verdict::Withhold);
+        assert_eq!(filter.current(), middle);
+        assert!(!filter.needs_keyframe());
     }
 
     #[test]

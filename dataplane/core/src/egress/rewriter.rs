@@ -10,16 +10,19 @@
 //! security**: a packet sent again under its first SRTP index uses the same nonce, and AES-GCM and
 //! AES-CM lose their secrecy if another content is sealed with it.
 
+mod span;
+mod timeline;
+
 use std::collections::VecDeque;
 
+use self::span::Span;
+use self::timeline::Timeline;
 use super::frame_numbers::{FrameDeltas, LastFrame};
 use super::vp8::{LastVp8, Vp8Deltas};
 use crate::ingress::cache::PacketInfo;
-use crate::ingress::report::ticks_of;
 use crate::ingress::sub_layers::SubLayer;
 use crate::rtp::payload::{vp8, vp9};
-use crate::rtp::seq::{nearest, timestamp_is_newer};
-use crate::time::{NtpTime, Timestamp};
+use crate::rtp::seq::nearest;
 
 /// Where packets come from: numbers and timestamps of one source are one sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,11 +58,13 @@ pub(crate) struct Rewriter {
     current: Option<Span>,
     /// Of the current source: the newest number that was forwarded or skipped.
     highest_in: u64,
+    /// Of the current source: the newest key frame, for which nothing is needed that came before.
+    keyframe_in: u64,
     /// The next number of ours.
     next_index: u64,
     /// The highest number of ours that has left.
     highest_index: Option<u64>,
-    newest: Option<Newest>,
+    timeline: Timeline,
     vp8: LastVp8,
     frames: LastFrame,
     /// For the next packet.
@@ -75,9 +80,10 @@ impl Rewriter {
         Self {
             current: None,
             highest_in: 0,
+            keyframe_in: 0,
             next_index: first_index,
             highest_index: None,
-            newest: None,
+            timeline: Timeline::default(),
             vp8: LastVp8::default(),
             frames: LastFrame::default(),
             cut: None,
@@ -97,13 +103,32 @@ impl Rewriter {
 
     /// The timestamp of the newest frame that left, as the current source has it.
     pub(crate) fn newest_timestamp(&self) -> Option<u32> {
-        let (newest, span) = self.newest.zip(self.current)?;
-        Some(newest.timestamp.wrapping_sub(span.timestamp_delta))
+        let (newest, span) = self.timeline.newest().zip(self.current)?;
+        Some(newest.wrapping_sub(span.timestamp_delta))
     }
 
     /// Whether this packet is ahead of all of the current source that were forwarded or skipped.
     pub(crate) fn is_next(&self, source: Source, sequence_number: u64) -> bool {
         self.source() == Some(source) && sequence_number > self.highest_in
+    }
+
+    /// Whether this source was left and what came after this packet belonged to it then. To start
+    /// with it would be to send all of that a second time.
+    pub(crate) fn has_left_behind(&self, source: Source, sequence_number: u64) -> bool {
+        let mut left = self.left.iter();
+        left.any(|span| span.source == source && sequence_number <= span.last_in)
+    }
+
+    /// A key frame begins with this packet.
+    pub(crate) fn follow_keyframe(&mut self, source: Source, sequence_number: u64) {
+        if self.source() == Some(source) {
+            self.keyframe_in = self.keyframe_in.max(sequence_number);
+        }
+    }
+
+    /// Whether this packet is of the current source, and not from before its newest key frame.
+    pub(crate) fn goes_on_with(&self, source: Source, sequence_number: u64) -> bool {
+        self.source() == Some(source) && sequence_number >= self.keyframe_in
     }
 
     /// From the next packet on, the receiver gets these sub-layers and is told so.
@@ -132,8 +157,8 @@ impl Rewriter {
         let rewritten = span.rewrite(sequence_number, info);
         self.highest_index = self.highest_index.max(Some(rewritten.index));
         // What overtook it may have been dropped on purpose. Then the next source follows this one.
-        if self.source() == Some(source) && self.is_newest(rewritten.timestamp) {
-            self.newest = Some(Newest::new(rewritten.timestamp, info));
+        let follows = self.source().is_none_or(|current| current == source);
+        if follows && self.timeline.follow(rewritten.timestamp, info) {
             self.follow_frame(span, info);
         }
         Some(rewritten)
@@ -148,12 +173,13 @@ impl Rewriter {
     ) -> Rewritten {
         self.leave(self.highest_in);
         self.take_back_unsent();
+        self.keyframe_in = sequence_number;
         let span = Span {
             source,
             first_in: sequence_number,
             last_in: u64::MAX,
             first_index: self.next_index,
-            timestamp_delta: self.next_timestamp(info).wrapping_sub(info.timestamp),
+            timestamp_delta: self.timeline.delta(info, self.delta_before_pause(source)),
             vp8: info
                 .vp8
                 .map(|position| Vp8Deltas::following(self.vp8, &position))
@@ -340,9 +366,7 @@ impl Rewriter {
         self.highest_in = sequence_number;
         self.next_index = rewritten.index + 1;
         self.highest_index = self.highest_index.max(Some(rewritten.index));
-        if self.is_newest(rewritten.timestamp) {
-            self.newest = Some(Newest::new(rewritten.timestamp, info));
-        }
+        self.timeline.follow(rewritten.timestamp, info);
         self.follow_frame(span, info);
         rewritten
     }
@@ -355,10 +379,10 @@ impl Rewriter {
         self.frames.follow(span.frames, info);
     }
 
-    /// Whether a frame with this outgoing timestamp comes after all that left.
-    fn is_newest(&self, timestamp: u32) -> bool {
-        self.newest
-            .is_none_or(|newest| timestamp_is_newer(timestamp, newest.timestamp))
+    /// What was added to the timestamps of a source, if it was the last one before this.
+    fn delta_before_pause(&self, source: Source) -> Option<u32> {
+        let before = self.left.back().filter(|span| span.source == source);
+        Some(before?.timestamp_delta)
     }
 
     /// The span that a packet belongs to which is not the newest.
@@ -372,102 +396,6 @@ impl Rewriter {
             .find(|span| span.source == source && span.covers(sequence_number))
             .copied()
     }
-
-    /// The timestamp with which a new source goes on: as far ahead as its media was captured later,
-    /// where both sources' clocks are known, else as it came later. At least one tick ahead, since
-    /// two sources must not share a frame; at most [`ELAPSED_TICKS_MAX`].
-    fn next_timestamp(&self, info: &PacketInfo) -> u32 {
-        let Some(newest) = self.newest else {
-            return info.timestamp;
-        };
-        let rate = info.codec.clock_rate();
-        let elapsed = ticks_of(info.received_at.since(newest.received_at), rate);
-        let elapsed = elapsed.clamp(1, ELAPSED_TICKS_MAX);
-        let captured = newest
-            .captured_at
-            .zip(info.captured_at)
-            .map(|(before, now)| {
-                let ahead = i128::from(now.offset_from(before).cast_signed());
-                (ahead * i128::from(rate) + HALF) >> 32
-            });
-        let lead_max = elapsed + u64::from(rate) * LEAD_SECONDS_MAX;
-        // What was captured before the newest, since its path is longer, follows it all the same.
-        let ahead = captured
-            .filter(|ahead| ahead.unsigned_abs() <= lead_max.into())
-            .map_or(elapsed, |ahead| u64::try_from(ahead).unwrap_or(0).max(1));
-        newest
-            .timestamp
-            .wrapping_add(u32::try_from(ahead).unwrap_or(1))
-    }
-}
-
-/// A run of numbers with fixed differences.
-#[derive(Clone, Copy, Debug)]
-struct Span {
-    source: Source,
-    first_in: u64,
-    /// Inclusive; the highest of all while this is the current span.
-    last_in: u64,
-    first_index: u64,
-    timestamp_delta: u32,
-    vp8: Vp8Deltas,
-    frames: FrameDeltas,
-    cut: Option<SubLayer>,
-}
-
-impl Span {
-    /// Depends on nothing but the span and the packet: see the module's documentation.
-    fn rewrite(&self, sequence_number: u64, info: &PacketInfo) -> Rewritten {
-        Rewritten {
-            index: self.index_of(sequence_number),
-            timestamp: info.timestamp.wrapping_add(self.timestamp_delta),
-            marker: info.marker || self.ends_picture(info),
-            cut: self.cut,
-            vp8: info.vp8.and_then(|position| self.vp8.patch(&position)),
-            vp9: self.frames.vp9(info),
-            frame_number: self.frames.frame_number(info),
-        }
-    }
-
-    /// Whether the packet ends its picture as it leaves, since what follows of that is withheld
-    /// (RFC 9628 §4.1; RTP Payload Format for AV1, §4.2).
-    fn ends_picture(&self, info: &PacketInfo) -> bool {
-        self.cut.zip(info.position).is_some_and(|(cut, position)| {
-            position.ends_frame && position.sub_layer.spatial == cut.spatial
-        })
-    }
-
-    fn index_of(&self, sequence_number: u64) -> u64 {
-        self.first_index + (sequence_number - self.first_in)
-    }
-
-    fn covers(&self, sequence_number: u64) -> bool {
-        (self.first_in..=self.last_in).contains(&sequence_number)
-    }
-
-    fn covers_index(&self, index: u64) -> bool {
-        self.last_in >= self.first_in
-            && (self.first_index..=self.index_of(self.last_in)).contains(&index)
-    }
-}
-
-/// The newest frame that left.
-#[derive(Clone, Copy, Debug)]
-struct Newest {
-    timestamp: u32,
-    received_at: Timestamp,
-    captured_at: Option<NtpTime>,
-}
-
-impl Newest {
-    /// The frame of this packet, with the timestamp that it leaves with.
-    fn new(timestamp: u32, info: &PacketInfo) -> Self {
-        Self {
-            timestamp,
-            received_at: info.received_at,
-            captured_at: info.captured_at,
-        }
-    }
 }
 
 /// Spans that are remembered: 3 KiB for a leg. Older ones cannot be answered for any more. A leg
@@ -478,15 +406,6 @@ pub(crate) const SPANS_MAX: usize = 64;
 /// The longest hole that is handed on to the receiver: what a cache can fill. A longer one is cut
 /// down to this, so that the receiver still sees that something is missing.
 pub(crate) const HOLE_MAX: u64 = 1024;
-
-/// A new source's timestamps never jump further ahead than this, whatever time has passed.
-const ELAPSED_TICKS_MAX: u64 = 1 << 30;
-
-/// How much further ahead sender reports may put a new source than the time of its coming says.
-const LEAD_SECONDS_MAX: u64 = 1;
-
-/// Of 2^-32 s, to round to the nearest tick.
-const HALF: i128 = 1 << 31;
 
 const _: () = assert!(
     HOLE_MAX < 1 << 15,

@@ -6,7 +6,9 @@ use core::time::Duration;
 use shared::counters::DropReason;
 use shared::protocol::MediaKind;
 
-use super::leg::{Forwarded, Leg, forwarded};
+use super::control::Allowance;
+use super::forward::{Forwarded, forwarded};
+use super::leg::Leg;
 use crate::ingress::{CachedPacket, Publication};
 use crate::time::Timestamp;
 
@@ -20,6 +22,8 @@ pub(crate) struct Repeat<'a> {
     /// The numbers of the retransmission stream; none if the packet is sent again plainly, which
     /// makes it the same to the last bit.
     pub(crate) rtx: Option<RtxNumbers>,
+    /// A repeat of it was sent before, and is lost too as it seems.
+    pub(crate) is_another: bool,
 }
 
 /// A packet that is asked for again.
@@ -27,8 +31,27 @@ pub(crate) struct Repeat<'a> {
 pub(crate) struct Asked<'a> {
     /// The packet in the cache.
     pub(crate) packet: CachedPacket<'a>,
-    /// The leg gets another source by now, or waits for one.
-    pub(crate) is_former: bool,
+    /// What leaves now cannot be decoded without it: it is not of a source or a layer that was left,
+    /// nor from before a key frame.
+    pub(crate) is_needed: bool,
+}
+
+/// Why a packet is not sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) reason: DropReason,
+    /// How often it was refused for want of room on the path, one after the other, though a decoder
+    /// waits for it.
+    pub(crate) times_in_need: u8,
+}
+
+impl From<DropReason> for Refused {
+    fn from(reason: DropReason) -> Self {
+        Self {
+            reason,
+            times_in_need: 0,
+        }
+    }
 }
 
 /// The header of a retransmission (RFC 4588 §4).
@@ -49,7 +72,8 @@ impl Leg {
     /// [`DropReason::RetransmissionMiss`] if the number was never used or the packet is gone,
     /// [`DropReason::RetransmissionBudget`] if it was sent again within the last round trip, or
     /// [`REPEATS_MAX`] times. Also [`DropReason::RetransmissionMiss`] if it could only be repeated
-    /// plainly, and carried a transport-wide sequence number. At last what `afford` says of a packet
+    /// plainly, and carried a transport-wide sequence number. [`DropReason::LayerNotSelected`] while
+    /// nothing leaves: what comes after begins with a key frame. At last what `afford` says of a packet
     /// that may be sent again as far as the leg is concerned: one that is refused then has not been
     /// repeated.
     pub(crate) fn retransmit<'a>(
@@ -58,7 +82,7 @@ impl Leg {
         publication: &'a Publication,
         sequence_number: u16,
         afford: impl FnOnce(&Asked<'a>) -> Result<(), DropReason>,
-    ) -> Result<Repeat<'a>, DropReason> {
+    ) -> Result<Repeat<'a>, Refused> {
         let repeat = self.repeat(now, publication, sequence_number, afford);
         self.statistics.count_repeat(repeat.is_ok());
         repeat
@@ -70,7 +94,10 @@ impl Leg {
         publication: &'a Publication,
         sequence_number: u16,
         afford: impl FnOnce(&Asked<'a>) -> Result<(), DropReason>,
-    ) -> Result<Repeat<'a>, DropReason> {
+    ) -> Result<Repeat<'a>, Refused> {
+        if self.allowance == Allowance::Nothing {
+            return Err(DropReason::LayerNotSelected.into());
+        }
         let (source, number, index) = self
             .rewriter
             .reverse(sequence_number)
@@ -90,16 +117,35 @@ impl Leg {
         let can_repeat = self.number_id().is_none()
             || self.repeater.ssrc().is_some() && mapping.rtx_payload_type.is_some();
         if !can_repeat {
-            return Err(DropReason::RetransmissionMiss);
+            return Err(DropReason::RetransmissionMiss.into());
         }
         self.repeater.check(now, index, self.round_trip())?;
-        let is_former = self.rewriter.source() != Some(source);
-        afford(&Asked { packet, is_former })?;
-        self.repeater.note(now, index);
+        let is_needed = self.needs(source, number, &packet);
+        if let Err(reason) = afford(&Asked { packet, is_needed }) {
+            let times = self.repeater.note_refusal(index);
+            let waits = is_needed && self.kind() == MediaKind::Video;
+            let times_in_need = if waits { times } else { 0 };
+            return Err(Refused {
+                reason,
+                times_in_need,
+            });
+        }
+        let count = self.repeater.note(now, index);
         Ok(Repeat {
             forwarded: forwarded(rewritten, mapping, packet.codec),
             packet,
             rtx: self.repeater.numbers(mapping.rtx_payload_type),
+            is_another: count > 1,
+        })
+    }
+
+    /// The same repeat once more, under the next number of the retransmission stream. None without
+    /// such a stream: a plain repeat is the same packet, of which a receiver takes one only.
+    pub(crate) fn copy<'a>(&mut self, repeat: &Repeat<'a>) -> Option<Repeat<'a>> {
+        let rtx = self.repeater.numbers(Some(repeat.rtx?.payload_type))?;
+        Some(Repeat {
+            rtx: Some(rtx),
+            ..*repeat
         })
     }
 }
@@ -122,6 +168,7 @@ impl Leg {
             forwarded: forwarded(rewritten, mapping, packet.codec),
             packet,
             rtx: Some(self.repeater.numbers(mapping.rtx_payload_type)?),
+            is_another: false,
         })
     }
 
@@ -177,8 +224,32 @@ impl Repeater {
         Ok(())
     }
 
-    /// Takes note of a repeat.
-    fn note(&mut self, now: Timestamp, index: u64) {
+    /// Takes note of a repeat. Returns how many there were, with this one.
+    fn note(&mut self, now: Timestamp, index: u64) -> u8 {
+        let Some(repeated) = self.entry(index) else {
+            return 1;
+        };
+        *repeated = Repeated {
+            index,
+            last_at: now,
+            count: repeated.count + 1,
+            refusals: 0,
+        };
+        repeated.count
+    }
+
+    /// Takes note that there was no room for a repeat. Returns how often that was so since the last
+    /// one.
+    fn note_refusal(&mut self, index: u64) -> u8 {
+        let Some(repeated) = self.entry(index) else {
+            return 1;
+        };
+        repeated.refusals = repeated.refusals.saturating_add(1);
+        repeated.refusals
+    }
+
+    /// What is remembered of a packet from now on.
+    fn entry(&mut self, index: u64) -> Option<&mut Repeated> {
         if self.history.is_empty() {
             let length = match self.kind {
                 MediaKind::Video => HISTORY_VIDEO,
@@ -186,19 +257,15 @@ impl Repeater {
             };
             self.history = vec![Repeated::default(); length];
         }
-        let place = self.place(index);
-        if let Some(repeated) = place.and_then(|place| self.history.get_mut(place)) {
-            let before = if repeated.is_of(index) {
-                repeated.count
-            } else {
-                0
-            };
+        let place = self.place(index)?;
+        let repeated = self.history.get_mut(place)?;
+        if repeated.index != index {
             *repeated = Repeated {
                 index,
-                last_at: now,
-                count: before + 1,
+                ..Repeated::default()
             };
         }
+        Some(repeated)
     }
 
     fn place(&self, index: u64) -> Option<usize> {
@@ -223,6 +290,7 @@ struct Repeated {
     index: u64,
     last_at: Timestamp,
     count: u8,
+    refusals: u8,
 }
 
 impl Repeated {

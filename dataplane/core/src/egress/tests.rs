@@ -4,7 +4,9 @@
 mod frame_numbers;
 mod layers;
 mod red;
+mod repeats;
 mod reports;
+mod waiting;
 
 use core::time::Duration;
 
@@ -18,7 +20,6 @@ use shared::protocol::{
 };
 use webrtc_util::marshal::Unmarshal;
 
-use super::rtx::REPEATS_MAX;
 use super::*;
 use crate::ingress::Publication;
 use crate::ingress::testing::{Packet, Vp8, ms, publication, publisher, rid};
@@ -70,7 +71,8 @@ impl Bench {
     fn repeat(&mut self, sequence_number: u16) -> Result<(u32, u64, Vec<u8>), DropReason> {
         let repeat = self
             .leg
-            .retransmit(self.now, &self.track, sequence_number, |_| Ok(()))?;
+            .retransmit(self.now, &self.track, sequence_number, |_| Ok(()))
+            .map_err(|refused| refused.reason)?;
         let mut slot = [0xee; 1452];
         let written = self.leg.write_repeat(&repeat, None, &mut slot).unwrap();
         Ok((written.ssrc, written.index, bytes(&written, &slot)))
@@ -192,44 +194,6 @@ fn a_packet_leaves_as_the_subscribers_own() {
     // Only what goes end to end and what the subscriber negotiated, under its own id.
     assert_eq!(out.header.get_extension_ids(), [2]);
     assert_eq!(out.header.get_extension(2).unwrap(), [1][..]);
-}
-
-#[test]
-fn padding_leaves_with_the_packet_and_its_plain_repeat_but_not_with_rtx() {
-    let mut bench = Bench::vp8();
-    let padded = |bench: &mut Bench, number: u16| {
-        let packet = delta(1000, number, 4 + number);
-        let accepted = bench.track.take(bench.now, 0, &packet).unwrap();
-        let layer = bench.track.layer_mut(0).unwrap();
-        layer.pad(accepted.sequence_number, 2);
-        let cached = bench.track.packet(0, accepted.sequence_number).unwrap();
-        let forwarded = bench
-            .leg
-            .forward(bench.now, 0, accepted.sequence_number, &cached);
-        let mut slot = [0xee; 1452];
-        let written = bench
-            .leg
-            .write(&forwarded.unwrap(), None, &cached, &mut slot)
-            .unwrap();
-        (packet, bytes(&written, &slot))
-    };
-    bench.feed(0, &key(1000, 9, 4)).unwrap();
-    let (packet, first) = padded(&mut bench, 10);
-    let out = parsed(&first);
-    assert!(out.header.padding);
-    // The independent reader cuts padding off.
-    assert_eq!(out.payload, packet.payload);
-    assert_eq!(first[first.len() - 2..], [0, 2]);
-
-    let number = out.header.sequence_number;
-    let (_, _, repeat) = bench.repeat(number).unwrap();
-    let repeat = parsed(&repeat);
-    assert!(!repeat.header.padding);
-    assert_eq!(repeat.payload[2..], packet.payload[..]);
-
-    bench.leg.repeater = rtx::Repeater::new(Codec::Vp8.kind(), None, 0);
-    let (_, _, plain) = bench.repeat(number).unwrap();
-    assert_eq!(plain, first, "the same to the last bit");
 }
 
 #[test]
@@ -424,117 +388,6 @@ fn another_stream_of_the_layer_begins_with_a_key_frame() {
 }
 
 #[test]
-fn a_plain_repeat_is_the_same_to_the_last_bit() {
-    let mut bench = Bench::new(Codec::Vp8, &["f", "h"], preferring("h"));
-    bench.leg.repeater = rtx::Repeater::new(Codec::Vp8.kind(), None, 0);
-    let mut sent = Vec::new();
-    sent.push(bench.feed(1, &key(1001, 1, 100)).unwrap());
-    sent.push(
-        bench
-            .feed(1, &delta(1001, 2, 101).with_extension(6, &[1]))
-            .unwrap(),
-    );
-    bench
-        .track
-        .take(bench.now, 0, &delta(1000, 1, 300))
-        .unwrap();
-    bench.select(preferring("f"));
-    bench.now = bench.now + Duration::from_millis(40);
-    sent.push(bench.feed(0, &key(1000, 2, 301)).unwrap());
-    let padding = Packet::new(1000, 3, 301 * 3_000, &[]).padded(9);
-    assert_eq!(bench.feed(0, &padding), Err(DropReason::PaddingOnly));
-    sent.push(bench.feed(0, &delta(1000, 4, 302)).unwrap());
-    bench.select(preferring("h"));
-    sent.push(bench.feed(1, &key(1001, 3, 102)).unwrap());
-    for (index, packet) in (0x0100..).zip(&sent) {
-        let number = sequence_number(packet);
-        assert_eq!(bench.repeat(number).unwrap(), (SSRC, index, packet.clone()));
-    }
-    let counted = bench.leg.reports().packets();
-    assert_eq!(counted, 5, "repeats are not counted");
-}
-
-#[test]
-fn a_repeat_of_its_own_stream_holds_the_packet_as_it_was_sent() {
-    // RFC 4588 §4.
-    let mut bench = Bench::new(Codec::Vp8, &["f", "h"], preferring("h"));
-    bench.feed(1, &key(1001, 1, 100)).unwrap();
-    bench
-        .track
-        .take(bench.now, 0, &delta(1000, 1, 300))
-        .unwrap();
-    bench.select(preferring("f"));
-    let mut switched = key(1000, 2, 301).with_extension(6, &[1]);
-    switched.header.marker = true;
-    let first = parsed(&bench.feed(0, &switched).unwrap());
-    let (ssrc, index, bytes) = bench.repeat(0x0101).unwrap();
-    assert_eq!((ssrc, index), (RTX_SSRC, 9));
-    let again = parsed(&bytes);
-    assert_eq!(
-        (again.header.ssrc, again.header.payload_type),
-        (RTX_SSRC, 121)
-    );
-    assert_eq!(again.header.sequence_number, 9);
-    assert_eq!(again.header.timestamp, first.header.timestamp);
-    assert!(again.header.marker);
-    assert_eq!(again.header.get_extension(2), first.header.get_extension(2));
-    assert_eq!(again.payload, [&[0x01, 0x01], &first.payload[..]].concat());
-    // Each repeat has a number of its own: a nonce is never used twice.
-    bench.now = bench.now + Duration::from_secs(1);
-    assert_eq!(bench.repeat(0x0100).unwrap().1, 10);
-    assert_eq!(bench.repeat(0x0101).unwrap().1, 11);
-}
-
-#[test]
-fn a_packet_lost_on_its_way_in_is_repeated_once_it_came() {
-    let mut bench = Bench::vp8();
-    bench.feed(0, &key(1000, 1, 1)).unwrap();
-    bench.feed(0, &delta(1000, 3, 3)).unwrap();
-    assert_eq!(bench.repeat(0x0101), Err(DropReason::RetransmissionMiss));
-    let rtx = delta(1000, 2, 2).retransmission(2000, 1);
-    bench.track.take_retransmission(bench.now, 0, &rtx).unwrap();
-    assert!(bench.repeat(0x0101).is_ok());
-}
-
-#[test]
-fn numbers_that_were_never_sent_are_not_repeated() {
-    let mut bench = Bench::vp8();
-    assert_eq!(bench.repeat(0x0100), Err(DropReason::RetransmissionMiss));
-    bench.feed(0, &key(1000, 1, 1)).unwrap();
-    for number in [0x00ff, 0x0101, 0x8100, 0xffff] {
-        assert_eq!(
-            bench.repeat(number),
-            Err(DropReason::RetransmissionMiss),
-            "{number:x}"
-        );
-    }
-}
-
-#[test]
-fn repeats_are_a_round_trip_apart_and_so_many_only() {
-    let mut bench = Bench::vp8();
-    bench.feed(0, &key(1000, 1, 1)).unwrap();
-    let block = ReportBlock {
-        ssrc: SSRC,
-        last_sender_report: NtpTime::from_bits(10 << 32).compact(),
-        ..ReportBlock::default()
-    };
-    bench
-        .leg
-        .handle_report_block(NtpTime::from_bits((10 << 32) + (1 << 31)), &block);
-    assert_eq!(bench.leg.round_trip(), Some(Duration::from_millis(500)));
-    bench.repeat(0x0100).unwrap();
-    bench.now = bench.now + Duration::from_millis(499);
-    assert_eq!(bench.repeat(0x0100), Err(DropReason::RetransmissionBudget));
-    let mut repeats = 1;
-    for _ in 0..100 {
-        bench.now = bench.now + Duration::from_millis(500);
-        repeats += u8::from(bench.repeat(0x0100).is_ok());
-    }
-    assert_eq!(repeats, REPEATS_MAX);
-}
-
-#[test]
 fn another_publication_starts_with_its_key_frame_and_goes_on() {
     let mut bench = Bench::vp8();
     bench.feed(0, &key(1000, 1, 1)).unwrap();
@@ -579,44 +432,6 @@ fn a_layer_that_falls_silent_is_replaced_where_that_is_wanted() {
     bench.leg.select(bench.now, &bench.track);
     assert_eq!(bench.leg.wants_keyframe(), Some(1));
     assert!(bench.feed(1, &key(1001, 2, 2)).is_ok());
-}
-
-#[test]
-fn a_repeat_for_which_there_is_no_room_is_none() {
-    let mut bench = Bench::vp8();
-    bench.feed(0, &key(1000, 1, 1)).unwrap();
-    for _ in 0..2 * REPEATS_MAX {
-        let refusal = DropReason::RetransmissionBudget;
-        let (now, track) = (bench.now, &bench.track);
-        let refused = bench.leg.retransmit(now, track, 0x0100, |_| Err(refusal));
-        assert_eq!(refused.err(), Some(refusal));
-    }
-    assert_eq!(bench.leg.statistics.retransmitted(), 0);
-    bench.repeat(0x0100).unwrap();
-}
-
-#[test]
-fn other_payload_types_make_the_packets_before_unrepeatable() {
-    // Under the same index they would be another content.
-    let mut bench = Bench::vp8();
-    bench.leg.repeater = rtx::Repeater::new(Codec::Vp8.kind(), None, 0);
-    bench.feed(0, &key(1000, 1, 1)).unwrap();
-    let source = PublicationId {
-        session: publisher(),
-        number: 1,
-    };
-    let mut codecs = bench.leg.codecs.clone();
-    codecs[0].payload_type = 99;
-    bench
-        .leg
-        .resubscribe(source, &codecs, LayerSelection::default());
-    bench.leg.select(bench.now, &bench.track);
-    assert_eq!(bench.repeat(0x0100), Err(DropReason::RetransmissionMiss));
-    let out = parsed(&bench.feed(0, &key(1000, 2, 2)).unwrap());
-    assert_eq!(
-        (out.header.sequence_number, out.header.payload_type),
-        (0x0101, 99)
-    );
 }
 
 #[test]

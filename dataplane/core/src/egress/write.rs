@@ -3,7 +3,8 @@
 
 use shared::protocol::Extension;
 
-use super::leg::{Forwarded, Leg};
+use super::forward::Forwarded;
+use super::leg::Leg;
 use super::rtx::{Repeat, RtxNumbers};
 use crate::ingress::{CachedPacket, OSN_BYTES};
 use crate::rtp::OutgoingHeader;

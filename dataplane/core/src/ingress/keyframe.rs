@@ -72,6 +72,15 @@ impl KeyframeRequester {
         self.requests = 0;
     }
 
+    /// Someone could use a key frame now. Unlike a need this is not remembered, but has to be said again
+    /// for as long as it is so: the key frame of the last request may have come, and wait in a pacer.
+    pub(crate) fn wish(&mut self, now: Timestamp) {
+        let is_soon = |at: Timestamp| now < at + KEYFRAME_REQUEST_INTERVAL;
+        if !self.last_request_at.is_some_and(is_soon) {
+            self.need();
+        }
+    }
+
     /// A key frame has begun to come in: all wishes up to now are fulfilled.
     pub(crate) fn arrived(&mut self) {
         self.needed = false;
@@ -175,6 +184,18 @@ mod tests {
         requester.need();
         assert_eq!(requester.poll(ms(399)), None);
         assert_eq!(requester.next_at(), Some(ms(400)));
+        assert_eq!(requester.poll(ms(400)), PLI);
+    }
+
+    #[test]
+    fn a_wish_right_after_a_key_frame_is_not_remembered() {
+        let mut requester = pli();
+        requester.wish(ms(0));
+        assert_eq!(requester.poll(ms(0)), PLI);
+        requester.arrived();
+        requester.wish(ms(399));
+        assert_eq!(requester.next_at(), None);
+        requester.wish(ms(400));
         assert_eq!(requester.poll(ms(400)), PLI);
     }
 

@@ -1,15 +1,22 @@
 //! Congestion control towards the client of one session: what its path carries, how that is shared
 //! out over the legs, and which packets wait. The parts are those of [`crate::bwe`].
 
+mod legs;
+mod repeat_budget;
+
+use core::cmp::Ordering;
 use core::time::Duration;
 
 use shared::counters::DropReason;
 use shared::protocol::EstimateReport;
 
-use crate::bwe::allocation::{self, Share};
+pub(crate) use self::legs::LegState;
+use self::legs::Legs;
+use self::repeat_budget::RepeatBudget;
+use crate::bwe::allocation::Share;
 use crate::bwe::{Admission, Batch, ESTIMATE_MAX, ESTIMATE_START, Estimator, Pacer};
 use crate::bwe::{ProbePacket, Released};
-use crate::egress::Ladder;
+use crate::egress::{Asked, Repeat};
 use crate::rtcp::TransportFeedback;
 use crate::shard::LegKey;
 use crate::time::{Timestamp, report_micros};
@@ -22,16 +29,16 @@ pub(crate) struct Waiting {
     pub(crate) sequence_number: u64,
 }
 
-/// A leg in the allocation.
-#[derive(Debug)]
-pub(crate) struct LegState {
-    pub(crate) leg: LegKey,
-    /// The layers that the share's places stand for; empty for one that keeps to its layer.
-    pub(crate) ladder: Ladder,
+impl PartialOrd for Waiting {
+    /// What one leg gets of one layer leaves in the order of its numbers.
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        let is_comparable = (self.leg, self.layer) == (other.leg, other.layer);
+        is_comparable.then(|| self.sequence_number.cmp(&other.sequence_number))
+    }
 }
 
 /// Congestion control towards one client. Made with the first video leg whose packets carry
-/// transport-wide sequence numbers.
+/// transport-wide sequence numbers; suspended while there is none but other video.
 ///
 /// Memory: 16 KiB of the estimator, some 400 bytes for each leg, and 8 KiB of the pacer once a
 /// packet has had to wait.
@@ -39,10 +46,7 @@ pub(crate) struct LegState {
 pub(crate) struct Congestion {
     estimator: Estimator,
     pacer: Pacer<Waiting>,
-    legs: Vec<LegState>,
-    /// In the order of `legs`.
-    shares: Vec<Share>,
-    sums: Sums,
+    legs: Legs,
     repeats: RepeatBudget,
     /// The first packet with a number left.
     sent_since: Option<Timestamp>,
@@ -59,12 +63,14 @@ pub(crate) struct Congestion {
 impl Congestion {
     /// Nothing sent yet.
     pub(crate) fn new(now: Timestamp) -> Self {
+        Self::with_estimator(now, Estimator::new(now, ESTIMATE_START))
+    }
+
+    fn with_estimator(now: Timestamp, estimator: Estimator) -> Self {
         Self {
-            estimator: Estimator::new(now, ESTIMATE_START),
+            estimator,
             pacer: Pacer::new(now),
-            legs: Vec::new(),
-            shares: Vec::new(),
-            sums: Sums::default(),
+            legs: Legs::default(),
             repeats: RepeatBudget::new(now),
             sent_since: None,
             heard_since: None,
@@ -74,46 +80,47 @@ impl Congestion {
         }
     }
 
-    /// A leg begins, or begins anew with another source.
+    /// Nothing is left that could be measured. Gives what waits, in the order in which it was to leave.
+    pub(crate) fn suspend(self) -> (Suspended, Vec<Waiting>) {
+        let waiting = self.pacer.waiting().copied().collect();
+        (Suspended(self.estimator), waiting)
+    }
+
+    /// A leg begins, or wants something else from now on. What waits of it goes on to wait.
     pub(crate) fn add_leg(&mut self, leg: LegKey, share: Share) {
-        self.remove_leg(leg);
-        self.legs.push(LegState {
-            leg,
-            ladder: Ladder::default(),
-        });
-        self.shares.push(share);
+        self.legs.add(leg, share);
     }
 
     /// A leg ends.
     pub(crate) fn remove_leg(&mut self, leg: LegKey) {
         self.forget(leg);
-        if let Some(place) = self.legs.iter().position(|state| state.leg == leg) {
-            self.legs.remove(place);
-            self.shares.remove(place);
-            self.sums = Sums::of(&self.shares);
-        }
+        self.legs.remove(leg);
     }
 
     /// Every leg with its share.
     pub(crate) fn legs_mut(&mut self) -> impl Iterator<Item = (&mut LegState, &mut Share)> {
-        self.legs.iter_mut().zip(&mut self.shares)
+        self.legs.iter_mut()
     }
 
-    /// Shares out what the path carries, by the wishes that stand in the shares.
+    /// Shares out what the path carries, by the wishes that stand in the shares, and lets those legs go
+    /// on that were held while it drained.
     pub(crate) fn allocate(&mut self, now: Timestamp) {
-        self.sums = Sums::of(&self.shares);
+        if self.legs.holds() {
+            let is_flooded = self.is_flooded(now);
+            self.legs.let_go(now, is_flooded);
+        }
+        self.legs.sum_up();
         let budget = self.budget(now);
         self.allocated = budget;
-        allocation::allocate(now, budget, &mut self.shares);
-        self.sums = Sums::of(&self.shares);
-        self.estimator.set_demand(allocation::demand(&self.shares));
+        self.legs.allocate(now, budget);
+        self.estimator.set_demand(self.legs.demand());
         self.set_pace(now, budget);
     }
 
     /// Whether less comes through than was shared out last, so that it must be shared out anew.
     pub(crate) fn is_exceeded(&self, now: Timestamp) -> bool {
         let budget = self.budget(now);
-        budget < self.allocated && budget < self.sums.granted
+        budget < self.allocated && budget < self.legs.sums().granted
     }
 
     /// Whether the path was found to be full within the last seconds.
@@ -123,7 +130,7 @@ impl Congestion {
 
     /// Whether the path is so full that much of what is sent now comes late or not at all.
     pub(crate) fn is_flooded(&self, now: Timestamp) -> bool {
-        self.is_congested(now) && self.estimator.has_deep_queue()
+        self.is_congested(now) && self.estimator.has_deep_queue(now)
     }
 
     /// Whether a packet may leave now, wait, or must be dropped.
@@ -180,13 +187,57 @@ impl Congestion {
         self.pacer.handle_unpaced(now, bytes);
     }
 
-    /// A packet of so many bytes is asked for again.
+    /// A packet is asked for again.
     ///
     /// # Errors
-    /// [`DropReason::RetransmissionBudget`] if repeats have had their part of the path.
-    pub(crate) fn spend_repeat(&mut self, now: Timestamp, bytes: usize) -> Result<(), DropReason> {
+    /// [`DropReason::RetransmissionBudget`] if repeats have had their part of the path, or if others
+    /// have more need of what the path carries.
+    pub(crate) fn afford_repeat(
+        &mut self,
+        now: Timestamp,
+        asked: &Asked<'_>,
+    ) -> Result<(), DropReason> {
+        if !asked.is_needed && self.is_congested(now) {
+            return Err(DropReason::RetransmissionBudget);
+        }
+        self.spend_repeat(now, asked.packet.bytes.len())
+    }
+
+    fn spend_repeat(&mut self, now: Timestamp, bytes: usize) -> Result<(), DropReason> {
         let budget = self.budget(now);
         self.repeats.spend(now, budget, bytes)
+    }
+
+    /// Whether to give up what was lost of a leg, since a packet was refused so often that its
+    /// decoder waits for. A queue that is full leaves no hope for it; else there may be room by the
+    /// time that it is asked for again. If so, it counts as given up. `layer` is what leaves of it.
+    pub(crate) fn gives_up(
+        &mut self,
+        now: Timestamp,
+        (leg, layer): (LegKey, Option<u8>),
+        times: u8,
+    ) -> bool {
+        let hopeless = if self.is_flooded(now) { 1 } else { 2 };
+        if !self.legs.gives_up(now, (leg, layer), times, hopeless) {
+            return false;
+        }
+        self.forget(leg);
+        // Its key frame may be repeated as if nothing had been before.
+        self.repeats = RepeatBudget::new(now);
+        true
+    }
+
+    /// Whether a leg that is held may go on, for which [`Self::allocate`] is to be called.
+    pub(crate) fn has_drained(&self, now: Timestamp) -> bool {
+        self.legs.holds() && self.legs.may_go_on(now, self.is_flooded(now))
+    }
+
+    /// Whether a repeat leaves twice at once: if one before was lost too, since the picture stands
+    /// still while a packet is asked for a third time. A path that is full, though, loses the more the
+    /// more is sent.
+    pub(crate) fn affords_copy(&mut self, now: Timestamp, repeat: &Repeat<'_>) -> bool {
+        let bytes = repeat.packet.bytes.len();
+        repeat.is_another && !self.is_flooded(now) && self.spend_repeat(now, bytes).is_ok()
     }
 
     /// The client tells when packets came.
@@ -265,81 +316,51 @@ impl Congestion {
     /// a picture for that. A client that never says when packets came, though it agreed to, cannot be
     /// estimated, and gets all that it wants.
     fn budget(&self, now: Timestamp) -> u64 {
+        let is_deaf = |sent| self.heard_since.is_none() && now.since(sent) >= DEAF_AFTER;
+        if self.sent_since.is_some_and(is_deaf) {
+            return ESTIMATE_MAX;
+        }
         let mut estimate = self.estimator.estimate();
         if self.is_flooded(now) {
             estimate = estimate / 100 * DRAIN_PERCENT;
         }
-        match (self.sent_since, self.heard_since) {
-            (Some(sent), None) if now.since(sent) >= DEAF_AFTER => ESTIMATE_MAX,
-            _ if self.estimator.is_congested(now) && self.estimator.has_long_queue() => estimate,
-            _ if self.estimator.is_congested(now) => {
-                // Loss without a queue takes no picture: it may have nothing to do with what is sent.
-                let delay_based = self.estimator.snapshot().delay_based;
-                estimate.max(delay_based.min(self.sums.lowest * 5 / 4))
-            }
-            _ => estimate.max(self.sums.lowest * 5 / 4),
+        let pictures = self.legs.sums().lowest * 5 / 4;
+        if !self.is_congested(now) {
+            return estimate.max(pictures);
         }
+        if self.estimator.has_long_queue() {
+            return estimate;
+        }
+        // Loss without a queue may have nothing to do with what is sent, as long as it is not much.
+        let snapshot = self.estimator.snapshot();
+        if snapshot.loss < MUCH_LOSS {
+            return estimate.max(pictures);
+        }
+        estimate.max(snapshot.delay_based.min(pictures))
     }
 
     fn set_pace(&mut self, now: Timestamp, budget: u64) {
         let congested = self.estimator.is_congested(now);
         // What was granted leaves: if it is too much, the path will tell, and it is shared out anew.
-        let pace = budget.max(self.sums.granted).saturating_mul(PACE_FACTOR);
+        let pace = budget
+            .max(self.legs.sums().granted)
+            .saturating_mul(PACE_FACTOR);
         self.pacer.set_estimate(now, pace, congested);
     }
 }
 
-/// What the shares come to, in bits a second. It is asked for with every feedback, while the shares
-/// themselves seldom change and are large.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sums {
-    granted: u64,
-    /// All legs at their lowest, those left out that have been paused.
-    lowest: u64,
-}
-
-impl Sums {
-    fn of(shares: &[Share]) -> Self {
-        let lowest = |share: &Share| {
-            let rates = share.wish().layers.iter();
-            rates.copied().find(|rate| *rate > 0).unwrap_or_default()
-        };
-        let playing = shares.iter().filter(|share| !share.is_paused());
-        Self {
-            granted: allocation::granted(shares),
-            lowest: playing.map(lowest).sum(),
-        }
-    }
-}
-
-/// What repeats may take of a path: a bucket that fills with a part of what the path carries.
+/// What is left of congestion control without anything to measure: the client goes on counting what
+/// it gets, and its clock stays the same.
 #[derive(Debug)]
-struct RepeatBudget {
-    bytes: u64,
-    filled_at: Timestamp,
-}
+pub(crate) struct Suspended(Estimator);
 
-impl RepeatBudget {
-    fn new(now: Timestamp) -> Self {
-        Self {
-            bytes: REPEAT_BYTES_MIN,
-            filled_at: now,
-        }
-    }
-
-    fn spend(&mut self, now: Timestamp, bit_rate: u64, bytes: usize) -> Result<(), DropReason> {
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        let elapsed = u64::try_from(now.since(self.filled_at).as_micros()).unwrap_or(u64::MAX);
-        let per_second = bit_rate / 8 / 100 * REPEAT_PERCENT;
-        let filled = per_second.saturating_mul(elapsed.min(1_000_000)) / 1_000_000;
-        // So short a time fills in no whole byte; it is not lost.
-        if filled > 0 {
-            self.filled_at = now;
-            self.bytes = (self.bytes + filled).min(per_second.max(REPEAT_BYTES_MIN));
-        }
-        let left = self.bytes.checked_sub(bytes);
-        self.bytes = left.ok_or(DropReason::RetransmissionBudget)?;
-        Ok(())
+impl Suspended {
+    /// Something can be measured again. Nothing is known of the path, and what the client still tells
+    /// of packets from before is not taken for news.
+    pub(crate) fn resume(self, now: Timestamp) -> Congestion {
+        let Self(mut estimator) = self;
+        estimator.handle_route_change(now);
+        Congestion::with_estimator(now, estimator)
     }
 }
 
@@ -350,101 +371,12 @@ const DEAF_AFTER: Duration = Duration::from_secs(2);
 /// up what follows: libwebrtc paces at 2.5 times the estimate (`kDefaultPaceMultiplier`).
 const PACE_FACTOR: u64 = 2;
 
+/// Of what was sent. A path that carries half of it loses half of it, if its queue is short.
+const MUCH_LOSS: f64 = 0.15;
+
 /// Of what the path carries while its queue is deep: the rest drains it, or the key frame of the next
 /// layer would stand behind all of it.
 const DRAIN_PERCENT: u64 = 75;
 
-/// Of what the path carries, for packets that are asked for again.
-const REPEAT_PERCENT: u64 = 20;
-
-/// A frame can be repeated on any path.
-const REPEAT_BYTES_MIN: u64 = 12_000;
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::bwe::allocation::{LegKind, Wish};
-    use crate::ingress::testing::ms;
-
-    fn wish(rates: &[u64]) -> Wish {
-        Wish {
-            kind: LegKind::Camera,
-            priority: 0,
-            layers: rates.iter().copied().collect(),
-            asked_for_less: false,
-            paused: false,
-        }
-    }
-
-    fn with_leg(rates: &[u64]) -> Congestion {
-        let mut congestion = Congestion::new(ms(0));
-        congestion.add_leg(LegKey::default(), Share::new(wish(rates)));
-        congestion
-    }
-
-    fn granted(congestion: &Congestion) -> Option<u8> {
-        congestion.shares[0].grant().layer
-    }
-
-    #[test]
-    fn before_the_first_feedback_nobody_is_refused_a_picture() {
-        let mut congestion = with_leg(&[3_000_000]);
-        congestion.allocate(ms(0));
-        assert_eq!(granted(&congestion), Some(0));
-    }
-
-    #[test]
-    fn before_the_first_feedback_the_better_layers_wait() {
-        let mut congestion = with_leg(&[100_000, 3_000_000]);
-        congestion.allocate(ms(0));
-        assert_eq!(granted(&congestion), Some(0));
-    }
-
-    #[test]
-    fn who_never_tells_of_a_packet_gets_what_it_wants() {
-        let mut congestion = with_leg(&[100_000, 3_000_000]);
-        for tick in 0..300 {
-            congestion.sent(ms(tick * 20), Some(0), 1000);
-            congestion.poll(ms(tick * 20));
-            congestion.allocate(ms(tick * 20));
-        }
-        assert_eq!(granted(&congestion), Some(1));
-    }
-
-    #[test]
-    fn repeats_take_a_fifth_of_the_path() {
-        let mut budget = RepeatBudget::new(ms(0));
-        let mut repeated = 0;
-        for millis in 0..10_000 {
-            for _ in 0..10 {
-                repeated += usize::from(budget.spend(ms(millis), 8_000_000, 1_000).is_ok());
-            }
-        }
-        // 200 packets of 1,000 bytes a second.
-        assert!((2_000..2_050).contains(&repeated), "{repeated}");
-    }
-
-    #[test]
-    fn a_frame_can_be_repeated_on_the_slowest_path() {
-        let mut budget = RepeatBudget::new(ms(0));
-        let repeated = (0..20).filter(|_| budget.spend(ms(1), 5_000, 1_000).is_ok());
-        assert_eq!(repeated.count(), 12);
-    }
-
-    #[test]
-    fn what_waits_of_a_leg_goes_with_it() {
-        let mut congestion = with_leg(&[100_000]);
-        let packet = |sequence_number| Waiting {
-            leg: LegKey::default(),
-            layer: 0,
-            sequence_number,
-        };
-        for number in 0..200 {
-            congestion.admit(ms(0), packet(number), 1_200);
-        }
-        assert!(congestion.next_at(ms(0)).is_some());
-        congestion.remove_leg(LegKey::default());
-        assert!(congestion.shares.is_empty() && congestion.legs.is_empty());
-        assert_eq!(congestion.release(ms(400)), None);
-    }
-}
+mod tests;

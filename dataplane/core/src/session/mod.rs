@@ -16,7 +16,7 @@ use rustc_hash::FxBuildHasher;
 use shared::id::SessionId;
 use shared::protocol::{Extension, ExtensionMapping};
 
-use self::congestion::Congestion;
+use self::congestion::{Congestion, Suspended};
 use self::ice::IceAgent;
 use self::speakers::Speakers;
 use self::ssrcs::SsrcTable;
@@ -42,6 +42,8 @@ pub(crate) struct Session {
     pub(crate) transport_feedback: Option<Box<TransportFeedback>>,
     /// Of what the client receives, where it negotiated transport-wide feedback.
     pub(crate) congestion: Option<Box<Congestion>>,
+    /// Of `congestion`, while nothing can be measured any more.
+    pub(crate) suspended: Option<Box<Suspended>>,
     /// Of what the client receives, who is heard best; made when that is asked for.
     pub(crate) speakers: Option<Box<Speakers>>,
     pub(crate) clock: ClientClock,
@@ -69,6 +71,7 @@ impl Session {
             leg_ssrcs: HashMap::default(),
             transport_feedback: None,
             congestion: None,
+            suspended: None,
             speakers: None,
             clock: ClientClock::default(),
             round_trip: None,

@@ -126,7 +126,7 @@ impl Shard {
             Change::Publish(parameters) => self.publish(key, parameters),
             Change::Unpublish { number } => self.unpublish(key, *number, out),
             Change::Subscribe(parameters) => self.subscribe(now, key, parameters, out),
-            Change::Unsubscribe { number } => self.unsubscribe(key, *number, out),
+            Change::Unsubscribe { number } => self.unsubscribe(now, key, *number, out),
             Change::Resubscribe {
                 number,
                 source,
@@ -137,19 +137,19 @@ impl Shard {
                 let session = self.sessions.get(key);
                 let leg = session.and_then(|session| session.leg(*number));
                 let Some(leg) = leg else { return };
-                let entry = self.tracks.leg_mut(leg);
-                let goes_on = entry.is_some_and(|entry| {
-                    let goes_on = entry.leg.is_fed_as(*source, codecs, selection);
-                    if !goes_on {
-                        entry.leg.resubscribe(*source, codecs, *selection);
-                    }
-                    entry.leg.set_hints(*hints);
-                    goes_on
-                });
+                let Some(entry) = self.tracks.leg_mut(leg) else {
+                    return;
+                };
+                let goes_on = entry.leg.is_fed_as(*source, codecs, selection);
+                let begins_anew = !goes_on && entry.leg.resubscribe(*source, codecs, *selection);
+                entry.leg.set_hints(*hints);
+                if begins_anew && let Some(congestion) = self.congestion(key) {
+                    congestion.forget(leg);
+                }
                 self.tracks.feed(leg, *source, out);
                 // Other hints alone must not disturb what waits for its turn.
                 if !goes_on {
-                    self.add_to_congestion(now, key, leg);
+                    self.add_to_congestion(now, key, leg, out);
                 }
                 self.start_leg(now, leg, out);
                 self.add_to_speakers(now, key, leg);
@@ -243,12 +243,12 @@ impl Shard {
             session.leg_ssrcs.insert(ssrc, leg);
         }
         self.tracks.feed(leg, parameters.source, out);
-        self.add_to_congestion(now, key, leg);
+        self.add_to_congestion(now, key, leg, out);
         self.start_leg(now, leg, out);
         self.add_to_speakers(now, key, leg);
     }
 
-    fn unsubscribe(&mut self, key: SessionKey, number: u32, out: &mut impl Outbox) {
+    fn unsubscribe(&mut self, now: Timestamp, key: SessionKey, number: u32, out: &mut impl Outbox) {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
@@ -257,14 +257,12 @@ impl Shard {
         };
         session.legs.retain(|(other, _)| *other != number);
         session.leg_ssrcs.retain(|_, other| *other != leg);
-        if let Some(congestion) = &mut session.congestion {
-            congestion.remove_leg(leg);
-        }
         if let Some(speakers) = &mut session.speakers {
             speakers.ranking.remove(leg);
         }
         self.say_goodbye(key, &[leg], out);
         self.tracks.unsubscribe(leg, out);
+        self.remove_from_congestion(now, key, leg, out);
     }
 
     /// Ends a session in good order: its subscribers' tracks fall silent, its own legs are told by

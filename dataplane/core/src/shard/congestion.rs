@@ -1,15 +1,17 @@
 //! What the paths to subscribers carry, and what follows from it: which layers their legs get, which
 //! packets wait, what is sent to learn more.
 
+mod legs;
+
 use core::time::Duration;
 
 use shared::counters::{Counter, DropReason, Histogram};
 use shared::protocol::{LayerReason, MediaKind};
 
 use super::Shard;
-use super::fan_out::{Pace, Packet, Way};
 use super::sessions::SessionKey;
-use super::tracks::{LegKey, Tracks, Wish as KeyframeWish};
+use super::tracks::{LegKey, Tracks};
+use super::way::{Pace, Packet, Way};
 use crate::bwe::allocation::{LegKind, Reason, Share, Wish};
 use crate::bwe::{ProbePacket, Released};
 use crate::egress::{Allowance, Granted, Ladder, Step};
@@ -39,6 +41,11 @@ impl Pacing {
         self.next = Some(self.next.map_or(at, |next| next.min(at)));
     }
 
+    /// A session has no congestion control any more.
+    fn remove(&mut self, key: SessionKey) {
+        self.sessions.retain(|other| *other != key);
+    }
+
     /// When to look next.
     pub(super) fn due(&self) -> Option<Timestamp> {
         self.next
@@ -46,31 +53,12 @@ impl Pacing {
 }
 
 impl Shard {
-    /// A leg begins, or is fed from another publication: it takes part in what the path carries.
-    pub(super) fn add_to_congestion(&mut self, now: Timestamp, key: SessionKey, leg: LegKey) {
-        let (Some(session), Some(entry)) = (self.sessions.get_mut(key), self.tracks.leg(leg))
-        else {
-            return;
-        };
-        let is_measured = entry.leg.kind() == MediaKind::Video && entry.leg.number_id().is_some();
-        if session.congestion.is_none() && is_measured {
-            let mut congestion = Congestion::new(now);
-            // With those that came before, none of which could be measured.
-            for (_, leg) in &session.legs {
-                congestion.add_leg(*leg, Share::new(nothing()));
-            }
-            session.congestion = Some(Box::new(congestion));
-            self.ticker.add_congested(key);
-        } else if let Some(congestion) = &mut session.congestion {
-            congestion.add_leg(leg, Share::new(nothing()));
-        }
-    }
-
     /// Shares out what the path to a client carries, and lets its legs have what follows from it.
     pub(super) fn allocate(&mut self, now: Timestamp, key: SessionKey, out: &mut impl Outbox) {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
+        let is_there = session.transport.media_route().is_some();
         let Some(congestion) = session.congestion.as_deref_mut() else {
             return;
         };
@@ -99,9 +87,8 @@ impl Shard {
             entry.leg.select(now, &track.publication);
             // What is too much would only fill the queue that the next layer's key frame waits in.
             stops |= allowance == Allowance::Nothing || is_flooded && entry.leg.leave_former();
-            if let (Some(track), Some(layer)) = (entry.track, entry.leg.wants_keyframe()) {
-                keyframes.push((track, layer));
-            }
+            let wanted = entry.leg.wants_keyframe().filter(|_| is_there);
+            keyframes.extend(entry.track.zip(wanted));
         }
         if stops {
             let tracks = &self.tracks;
@@ -111,7 +98,7 @@ impl Shard {
             });
         }
         self.pacing.add(now, key, congestion);
-        self.need_keyframes(now, &mut keyframes, out);
+        self.wish_keyframes(now, &mut keyframes, out);
         self.keyframe_wishes = keyframes;
     }
 
@@ -131,9 +118,9 @@ impl Shard {
             return;
         };
         congestion.handle_feedback(now, feedback, &mut self.feedback_batch);
-        let is_exceeded = congestion.is_exceeded(now);
+        let is_due = congestion.is_exceeded(now) || congestion.has_drained(now);
         self.pacing.add(now, key, congestion);
-        if is_exceeded {
+        if is_due {
             self.allocate(now, key, out);
         }
     }
@@ -157,9 +144,9 @@ impl Shard {
             return false;
         };
         congestion.poll(now);
-        let is_exceeded = congestion.is_exceeded(now);
+        let is_due = congestion.is_exceeded(now) || congestion.has_drained(now);
         self.pacing.add(now, key, congestion);
-        if allocates || is_exceeded {
+        if allocates || is_due {
             self.allocate(now, key, out);
         }
         true
@@ -235,30 +222,56 @@ impl Shard {
         let Some((entry, track)) = self.tracks.leg_and_track(waiting.leg) else {
             return;
         };
-        let Some(packet) = Packet::find(track, waiting.layer, waiting.sequence_number) else {
-            self.counters.dropped(DropReason::PacerExpired);
-            return;
-        };
+        let packet = Packet::find(track, waiting.layer, waiting.sequence_number);
         let session = self.sessions.get_mut(key);
         let way = session.and_then(|session| Way::to(session, &mut self.counters, out));
-        if let Some(mut way) = way {
-            way.send(now, entry, &packet, Pace::Paced);
+        match (packet, way) {
+            (Some(packet), Some(mut way)) => {
+                way.send(now, entry, &packet, Pace::Paced);
+            }
+            (None, Some(_)) => self.expire(now, key, waiting, out),
+            // The client is gone, perhaps for a while. It needs a key frame once it is back.
+            (_, None) => self.abandon(key, waiting, DropReason::SubscriberNotConnected),
         }
     }
 
-    /// A packet has waited too long. What follows it is of no use before the next key frame.
+    /// A packet has waited too long.
     fn expire(&mut self, now: Timestamp, key: SessionKey, waiting: Waiting, out: &mut impl Outbox) {
-        self.counters.dropped(DropReason::PacerExpired);
+        self.abandon(key, waiting, DropReason::PacerExpired);
+        let entry = self.tracks.leg(waiting.leg);
+        let missed = entry.and_then(|entry| entry.track.zip(entry.leg.wants_keyframe()));
+        self.need_if_there(now, key, missed, out);
+    }
+
+    /// A packet that has waited does not leave. What follows it is of no use before the next key
+    /// frame, also if the leg was to begin with it.
+    fn abandon(&mut self, key: SessionKey, waiting: Waiting, reason: DropReason) {
+        self.counters.dropped(reason);
         if let Some(congestion) = self.congestion(key) {
             congestion.forget(waiting.leg);
         }
-        let Some(entry) = self.tracks.leg_mut(waiting.leg) else {
-            return;
-        };
-        entry.leg.interrupt();
-        entry.leg.statistics.count_dropped();
-        if let (Some(track), Some(layer)) = (entry.track, entry.leg.wants_keyframe()) {
-            self.need_keyframe(now, track, layer, out);
+        if let Some(entry) = self.tracks.leg_mut(waiting.leg) {
+            entry.leg.interrupt();
+            entry.leg.statistics.count_dropped();
+        }
+    }
+
+    /// A packet that a decoder waits for was refused so often for want of room. If there is no hope
+    /// for it, nothing more of the leg leaves, so that the path drains, and then a key frame does.
+    pub(super) fn give_up_repairs(
+        &mut self,
+        now: Timestamp,
+        key: SessionKey,
+        leg: LegKey,
+        times: u8,
+        out: &mut impl Outbox,
+    ) {
+        let layer = self.tracks.leg(leg).and_then(|entry| entry.leg.layer());
+        let congestion = self.congestion(key);
+        let gives_up = congestion.is_some_and(|c| c.gives_up(now, (leg, layer), times));
+        if gives_up && let Some(entry) = self.tracks.leg_mut(leg) {
+            entry.leg.interrupt();
+            self.allocate(now, key, out);
         }
     }
 
@@ -321,18 +334,6 @@ impl Shard {
             }
         };
         (sent > 0).then_some(())
-    }
-
-    /// Asks for all key frames of a list, and empties it.
-    pub(super) fn need_keyframes(
-        &mut self,
-        now: Timestamp,
-        wishes: &mut Vec<KeyframeWish>,
-        out: &mut impl Outbox,
-    ) {
-        for (publication, layer) in wishes.drain(..) {
-            self.need_keyframe(now, publication, layer, out);
-        }
     }
 }
 
@@ -399,8 +400,13 @@ fn allowance(state: &LegState, share: &Share) -> Option<Allowance> {
     match (share.wish().kind, grant.layer) {
         (LegKind::Always, _) => Some(Allowance::Unlimited),
         (LegKind::Screen | LegKind::Camera, Some(place)) => {
-            let step = state.ladder.steps.get(usize::from(place))?;
-            Some(Allowance::Layer(step.layer))
+            let layer = state.ladder.steps.get(usize::from(place))?.layer;
+            let is_held = state.is_held(layer);
+            Some(if is_held {
+                Allowance::Nothing
+            } else {
+                Allowance::Layer(layer)
+            })
         }
         (LegKind::Screen | LegKind::Camera, None) => {
             (grant.reason != Reason::PublisherNotSending).then_some(Allowance::Nothing)

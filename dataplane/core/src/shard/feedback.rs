@@ -3,9 +3,9 @@
 use shared::counters::{Counter, DropReason, Histogram};
 
 use super::Shard;
-use super::fan_out::Way;
 use super::relays::sender_report;
 use super::sessions::SessionKey;
+use super::way::Way;
 use crate::egress::{Asked, Feedback};
 use crate::ingress::report::ClockMapping;
 use crate::outbox::{Outbox, Path};
@@ -164,29 +164,40 @@ impl Shard {
             .sessions
             .get_mut(key)
             .ok_or(DropReason::RetransmissionMiss)?;
-        let leg = session
+        let leg_key = *session
             .leg_ssrcs
             .get(&ssrc)
             .ok_or(DropReason::UnknownSsrc)?;
         let (entry, track) = self
             .tracks
-            .leg_and_track(*leg)
+            .leg_and_track(leg_key)
             .ok_or(DropReason::RetransmissionMiss)?;
         let congestion = session.congestion.as_deref_mut();
         let afford = |asked: &Asked<'_>| match congestion {
-            // A decoder goes on with the key frame of what came after, which has more need of it.
-            Some(congestion) if asked.is_former && congestion.is_congested(now) => {
-                Err(DropReason::RetransmissionBudget)
-            }
-            Some(congestion) => congestion.spend_repeat(now, asked.packet.bytes.len()),
+            Some(congestion) => congestion.afford_repeat(now, asked),
             None => Ok(()),
         };
         let (leg, publication) = (&mut entry.leg, &track.publication);
-        let repeat = leg.retransmit(now, publication, number, afford)?;
+        let repeat = match leg.retransmit(now, publication, number, afford) {
+            Ok(repeat) => repeat,
+            Err(refused) => {
+                if refused.times_in_need > 0 {
+                    self.give_up_repairs(now, key, leg_key, refused.times_in_need, out);
+                }
+                return Err(refused.reason);
+            }
+        };
+        let congestion = session.congestion.as_deref_mut();
+        let leaves_twice = congestion.is_some_and(|c| c.affords_copy(now, &repeat));
+        let copy = leaves_twice.then(|| leg.copy(&repeat)).flatten();
         let way = Way::to(session, &mut self.counters, out);
         let mut way = way.ok_or(DropReason::SubscriberNotConnected)?;
         way.repeat(now, entry, &repeat);
-        self.counters.increment(Counter::RtpPacketsRetransmitted);
+        if let Some(copy) = &copy {
+            way.repeat(now, entry, copy);
+        }
+        let sent = 1 + u64::from(copy.is_some());
+        self.counters.add(Counter::RtpPacketsRetransmitted, sent);
         Ok(())
     }
 

@@ -3,8 +3,9 @@
 use shared::counters::Counter;
 
 use super::Shard;
-use super::tracks::{LegKey, Origin, PublicationKey};
-use crate::ingress::keyframe::KeyframeRequest;
+use super::sessions::SessionKey;
+use super::tracks::{LegKey, Origin, PublicationKey, Wish as KeyframeWish};
+use crate::ingress::keyframe::{KeyframeRequest, KeyframeRequester};
 use crate::outbox::Outbox;
 use crate::relay::RelayMessage;
 use crate::time::Timestamp;
@@ -13,18 +14,24 @@ impl Shard {
     /// A leg begins, or its session has connected: it needs a key frame of the layer that it is to
     /// get.
     pub(super) fn start_leg(&mut self, now: Timestamp, key: LegKey, out: &mut impl Outbox) {
-        let Some((entry, track)) = self.tracks.leg_and_track(key) else {
-            return;
-        };
+        if let Some((track, layer)) = self.choose(now, key, out) {
+            self.need_keyframe(now, track, layer, out);
+        }
+    }
+
+    /// Lets a leg choose its layer anew. Returns what it needs a key frame of then.
+    fn choose(
+        &mut self,
+        now: Timestamp,
+        key: LegKey,
+        out: &mut impl Outbox,
+    ) -> Option<KeyframeWish> {
+        let (entry, track) = self.tracks.leg_and_track(key)?;
         entry.leg.select(now, &track.publication);
         let session = entry.session;
         self.allocate(now, session, out);
-        let Some((entry, _)) = self.tracks.leg_and_track(key) else {
-            return;
-        };
-        if let (Some(track), Some(layer)) = (entry.track, entry.leg.wants_keyframe()) {
-            self.need_keyframe(now, track, layer, out);
-        }
+        let entry = self.tracks.leg(key)?;
+        entry.track.zip(entry.leg.wants_keyframe())
     }
 
     /// The pictures of a publication have become higher or lower: those who want them no higher than
@@ -39,15 +46,60 @@ impl Shard {
         while let Some(leg) = self.tracks.leg_at(key, position) {
             position += 1;
             let entry = self.tracks.leg(leg);
-            if let Some(entry) = entry.filter(|entry| entry.leg.hints().max_height.is_some()) {
-                self.current = Some(entry.session);
-                self.start_leg(now, leg, out);
-            }
+            let Some(entry) = entry.filter(|entry| entry.leg.hints().max_height.is_some()) else {
+                continue;
+            };
+            let session = entry.session;
+            self.current = Some(session);
+            let wanted = self.choose(now, leg, out);
+            self.need_if_there(now, session, wanted, out);
         }
         self.current = None;
     }
 
-    /// Someone needs a key frame of a layer. It is asked for at once unless it was just now.
+    /// A leg of this session needs a key frame, if it needs any: it is asked for if somebody is there
+    /// to see it.
+    pub(super) fn need_if_there(
+        &mut self,
+        now: Timestamp,
+        session: SessionKey,
+        wanted: Option<KeyframeWish>,
+        out: &mut impl Outbox,
+    ) {
+        if let (Some((track, layer)), true) = (wanted, self.sessions.is_connected(session)) {
+            self.need_keyframe(now, track, layer, out);
+        }
+    }
+
+    /// A leg could go on with a key frame of a layer. It is asked for unless it was just now; then the
+    /// wish has to be made again.
+    pub(super) fn wish_keyframe(
+        &mut self,
+        now: Timestamp,
+        key: PublicationKey,
+        layer: u8,
+        out: &mut impl Outbox,
+    ) {
+        if let Some(keyframes) = self.keyframes(key, layer) {
+            keyframes.wish(now);
+            self.ask_for_keyframe(now, key, layer, out);
+        }
+    }
+
+    /// Makes all wishes of a list, and empties it.
+    pub(super) fn wish_keyframes(
+        &mut self,
+        now: Timestamp,
+        wishes: &mut Vec<KeyframeWish>,
+        out: &mut impl Outbox,
+    ) {
+        for (publication, layer) in wishes.drain(..) {
+            self.wish_keyframe(now, publication, layer, out);
+        }
+    }
+
+    /// Someone needs a key frame of a layer, and will not say so again. It is asked for at once unless
+    /// it was just now.
     pub(super) fn need_keyframe(
         &mut self,
         now: Timestamp,
@@ -55,11 +107,16 @@ impl Shard {
         layer: u8,
         out: &mut impl Outbox,
     ) {
-        let track = self.tracks.get_mut(key);
-        if let Some(layer) = track.and_then(|track| track.publication.layer_mut(layer)) {
-            layer.keyframes.need();
+        if let Some(keyframes) = self.keyframes(key, layer) {
+            keyframes.need();
+            self.ask_for_keyframe(now, key, layer, out);
         }
-        self.ask_for_keyframe(now, key, layer, out);
+    }
+
+    fn keyframes(&mut self, key: PublicationKey, layer: u8) -> Option<&mut KeyframeRequester> {
+        let track = self.tracks.get_mut(key)?;
+        let layer = track.publication.layer_mut(layer)?;
+        Some(&mut layer.keyframes)
     }
 
     /// Passes the request on if it is due: to the publisher, or to the shard that owns it.

@@ -14,6 +14,7 @@ mod sessions;
 mod speakers;
 mod tick;
 mod tracks;
+mod way;
 
 use core::time::Duration;
 

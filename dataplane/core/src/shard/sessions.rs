@@ -196,6 +196,12 @@ impl Sessions {
         Some(session)
     }
 
+    /// Whether media can be sent to the client of a session.
+    pub(crate) fn is_connected(&self, key: SessionKey) -> bool {
+        let session = self.sessions.get(key);
+        session.is_some_and(|session| session.transport.media_route().is_some())
+    }
+
     /// Where the client of a session is, or was until the session ended.
     pub(crate) fn selected_path(&self, key: SessionKey) -> Option<Path> {
         if let Some(session) = self.sessions.get(key) {

@@ -55,6 +55,11 @@ impl Ticker {
         self.congested.push(key);
     }
 
+    /// It is not any more.
+    pub(super) fn remove_congested(&mut self, key: SessionKey) {
+        self.congested.retain(|other| *other != key);
+    }
+
     /// This session gets the loudest of its audio only, perhaps since before.
     pub(super) fn add_limited(&mut self, key: SessionKey) {
         if !self.limited.contains(&key) {
@@ -87,8 +92,19 @@ impl Shard {
                 self.send_feedback(now, key, out);
             }
         }
-        self.poll_paths(now, out);
-        self.poll_limited(now);
+        self.walk(
+            |ticker| &mut ticker.congested,
+            TICKS_PER_ESTIMATE,
+            |shard, key, turn| {
+                let allocates = turn.is_multiple_of(TICKS_PER_SELECTION);
+                shard.poll_congestion(now, key, allocates, out)
+            },
+        );
+        self.walk(
+            |ticker| &mut ticker.limited,
+            TICKS_PER_RANKING,
+            |shard, key, _| shard.poll_speakers(now, key),
+        );
         self.current = None;
         self.tick_tracks(now, out);
         self.ticker.begin_round(self.sessions.keys());
@@ -101,35 +117,24 @@ impl Shard {
         }
     }
 
-    /// Looks at a part of the estimates on each tick, and shares a part of those out anew. All others
-    /// are left alone: memory that was not touched for a while is slow to reach.
-    fn poll_paths(&mut self, now: Timestamp, out: &mut impl Outbox) {
+    /// Looks at a part of one of the ticker's lists, so that a session's turn comes once in `ticks` of
+    /// them. All others are left alone: memory that was not touched for a while is slow to reach.
+    /// `look` is given the count of turns; what it returns false of is taken off the list.
+    fn walk(
+        &mut self,
+        list: fn(&mut Ticker) -> &mut Vec<SessionKey>,
+        ticks: u32,
+        mut look: impl FnMut(&mut Self, SessionKey, u32) -> bool,
+    ) {
         let (mut position, mut turn) = (0, self.ticker.count);
         // By position: should one session's work panic, the others must still stand in the list.
-        while let Some(key) = self.ticker.congested.get(position).copied() {
+        while let Some(key) = list(&mut self.ticker).get(position).copied() {
             turn = turn.wrapping_add(1);
             self.current = Some(key);
-            if !turn.is_multiple_of(TICKS_PER_ESTIMATE)
-                || self.poll_congestion(now, key, turn.is_multiple_of(TICKS_PER_SELECTION), out)
-            {
+            if !turn.is_multiple_of(ticks) || look(self, key, turn) {
                 position += 1;
             } else {
-                self.ticker.congested.swap_remove(position);
-            }
-        }
-    }
-
-    /// Ranks the audio of a part of the sessions on each tick.
-    fn poll_limited(&mut self, now: Timestamp) {
-        let (mut position, mut turn) = (0, self.ticker.count);
-        // By position: see above.
-        while let Some(key) = self.ticker.limited.get(position).copied() {
-            turn = turn.wrapping_add(1);
-            self.current = Some(key);
-            if !turn.is_multiple_of(TICKS_PER_RANKING) || self.poll_speakers(now, key) {
-                position += 1;
-            } else {
-                self.ticker.limited.swap_remove(position);
+                list(&mut self.ticker).swap_remove(position);
             }
         }
     }
@@ -179,11 +184,11 @@ impl Shard {
         let mut wishes = core::mem::take(&mut self.ticker.wishes);
         self.ticker.count = self.ticker.count.wrapping_add(1);
         if self.ticker.count.is_multiple_of(TICKS_PER_SELECTION) {
-            self.tracks.select_layers(now, &mut wishes);
+            let sessions = &self.sessions;
+            let is_there = |key| sessions.is_connected(key);
+            self.tracks.select_layers(now, is_there, &mut wishes);
         }
-        for (publication, layer) in wishes.drain(..) {
-            self.need_keyframe(now, publication, layer, out);
-        }
+        self.wish_keyframes(now, &mut wishes, out);
         self.tracks.unanswered(now, &mut wishes);
         for (publication, layer) in wishes.drain(..) {
             self.ask_for_keyframe(now, publication, layer, out);

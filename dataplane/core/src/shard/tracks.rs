@@ -342,8 +342,13 @@ impl Tracks {
     }
 
     /// Lets the legs of simulcast tracks choose their layers anew, by how those are received now.
-    /// Adds to `wishes` the layers that a leg needs a key frame of.
-    pub(crate) fn select_layers(&mut self, now: Timestamp, wishes: &mut Vec<Wish>) {
+    /// Adds to `wishes` the layers that a leg needs a key frame of whose session `is_there`.
+    pub(crate) fn select_layers(
+        &mut self,
+        now: Timestamp,
+        is_there: impl Fn(SessionKey) -> bool,
+        wishes: &mut Vec<Wish>,
+    ) {
         for (key, track) in &self.tracks {
             if track.publication.layers().len() < 2 {
                 continue;
@@ -353,7 +358,9 @@ impl Tracks {
                     continue;
                 };
                 entry.leg.select(now, &track.publication);
-                wishes.extend(entry.leg.wants_keyframe().map(|layer| (key, layer)));
+                let wanted = entry.leg.wants_keyframe();
+                let wanted = wanted.filter(|_| is_there(entry.session));
+                wishes.extend(wanted.map(|layer| (key, layer)));
             }
         }
     }

@@ -1,12 +1,13 @@
 //! Numbers that stay continuous, and the proof that no number is used for two packets.
 
+mod timestamps;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use shared::protocol::Codec;
 
 use super::*;
-use crate::ingress::report::ClockMapping;
 use crate::ingress::testing::{Packet, Vp8, ms, publication};
 use crate::relay::Formats;
 use crate::rtp::RtpHeader;
@@ -234,72 +235,6 @@ fn another_publication_goes_on_where_the_last_one_ended() {
 }
 
 #[test]
-fn the_first_source_keeps_its_timestamps() {
-    let mut rewriter = Rewriter::new(FIRST);
-    assert_eq!(rewriter.start(A, 1, &at(77, 0)).timestamp, 77);
-    assert_eq!(rewriter.map(A, 2, &at(80, 0)).unwrap().timestamp, 80);
-}
-
-#[test]
-fn timestamps_go_on_by_the_time_that_passed() {
-    let mut rewriter = Rewriter::new(FIRST);
-    rewriter.start(A, 1, &at(u32::MAX - 10, 1_000));
-    let switched = rewriter.start(B, 1, &at(123, 1_100));
-    assert_eq!(switched.timestamp, (u32::MAX - 10).wrapping_add(9_000));
-    let next = rewriter.map(B, 2, &at(123 + 3_000, 1_133)).unwrap();
-    assert_eq!(next.timestamp, switched.timestamp + 3_000);
-}
-
-#[test]
-fn timestamps_of_a_new_source_are_always_ahead() {
-    let mut rewriter = Rewriter::new(FIRST);
-    rewriter.start(A, 1, &at(1_000, 1_000));
-    assert_eq!(rewriter.start(B, 1, &at(9, 1_000)).timestamp, 1_001);
-    assert_eq!(rewriter.start(A, 5, &at(u32::MAX, 900)).timestamp, 1_002);
-}
-
-#[test]
-fn a_long_pause_is_no_step_back() {
-    let mut rewriter = Rewriter::new(FIRST);
-    let before = rewriter.start(A, 1, &at(1_000, 0)).timestamp;
-    let after = rewriter.start(B, 1, &at(1_000, 40_000_000)).timestamp;
-    assert!(timestamp_is_newer(after, before));
-}
-
-#[test]
-fn timestamps_go_on_by_the_time_of_capture_where_it_is_known() {
-    let clock = |rtp_timestamp| ClockMapping {
-        ntp: NtpTime::from_bits(9 << 32),
-        rtp_timestamp,
-    };
-    let captured = |timestamp, millis, clock: ClockMapping| {
-        let mut info = at(timestamp, millis);
-        info.captured_at = Some(clock.ntp_of(timestamp, 90_000));
-        info
-    };
-    let (a, b) = (clock(5_000), clock(800_000));
-    let mut rewriter = Rewriter::new(FIRST);
-    rewriter.start(A, 1, &captured(5_000, 1_000, a));
-    // Captured 50 ms later, but received 130 ms later: key frames take long.
-    assert_eq!(
-        rewriter.start(B, 1, &captured(804_500, 1_130, b)).timestamp,
-        9_500
-    );
-    // Captured 50 ms before: its path is longer. It follows as soon as it can.
-    assert_eq!(
-        rewriter.start(A, 9, &captured(5_000, 1_140, a)).timestamp,
-        9_501
-    );
-    // A clock that says that time went far ahead, or far back, is not believed.
-    let far = captured(800_000 + 90_000 * 60, 1_150, b);
-    assert_eq!(rewriter.start(B, 9, &far).timestamp, 10_401);
-    assert_eq!(
-        rewriter.start(A, 10, &captured(5_000, 1_160, a)).timestamp,
-        11_301
-    );
-}
-
-#[test]
 fn vp8_numbers_of_the_first_source_stay() {
     let mut rewriter = Rewriter::new(FIRST);
     assert_eq!(rewriter.start(A, 1, &vp8(Vp8::key(20_000))).vp8, None);
@@ -347,23 +282,42 @@ fn vp8_numbers_go_on_over_a_switch() {
     );
 }
 
+/// A packet of VP8 with this timestamp that came at this millisecond.
+fn vp8_at(frame: Vp8, timestamp: u32, millis: u64) -> PacketInfo {
+    let mut info = vp8(frame);
+    info.timestamp = timestamp;
+    info.received_at = ms(millis);
+    info
+}
+
+/// A rewriter of which a packet was sent, the next one is late, and the one after was padding.
+fn overtaken_by_padding() -> Rewriter {
+    let mut rewriter = Rewriter::new(FIRST);
+    rewriter.start(A, 1, &vp8_at(Vp8::key(10), 3_000, 1_000));
+    assert!(rewriter.skip(A, 3));
+    rewriter
+}
+
 #[test]
 fn a_switch_goes_on_from_a_frame_that_padding_overtook() {
-    let frame = |vp8_frame: Vp8, timestamp, millis| {
-        let mut info = vp8(vp8_frame);
-        info.timestamp = timestamp;
-        info.received_at = ms(millis);
-        info
-    };
-    let mut rewriter = Rewriter::new(FIRST);
-    rewriter.start(A, 1, &frame(Vp8::key(10), 3_000, 1_000));
-    assert!(rewriter.skip(A, 3));
-    let late = frame(Vp8::frame(11), 6_000, 1_040);
+    let mut rewriter = overtaken_by_padding();
+    let late = vp8_at(Vp8::frame(11), 6_000, 1_040);
     assert_eq!(rewriter.map(A, 2, &late).unwrap().index, FIRST + 1);
-    let switched = rewriter.start(B, 1, &frame(Vp8::key(70), 9, 1_050));
+    let switched = rewriter.start(B, 1, &vp8_at(Vp8::key(70), 9, 1_050));
     assert_eq!(switched.index, FIRST + 2);
     assert_eq!(switched.timestamp, 6_900, "10 ms after the late frame");
     assert_eq!(switched.vp8.unwrap().picture_id, 12);
+}
+
+#[test]
+fn what_begins_follows_a_frame_that_left_after_its_source_was_interrupted() {
+    let mut rewriter = overtaken_by_padding();
+    rewriter.interrupt();
+    let late = vp8_at(Vp8::frame(11), 6_000, 1_040);
+    assert_eq!(rewriter.map(A, 2, &late).unwrap().index, FIRST + 1);
+    let begun = rewriter.start(A, 9, &vp8_at(Vp8::key(18), 27_000, 1_300));
+    assert_eq!(begun.index, FIRST + 2);
+    assert_eq!(begun.vp8.unwrap().picture_id, 12);
 }
 
 #[test]
@@ -538,13 +492,4 @@ fn a_cut_holds_from_the_next_packet_on() {
     assert_eq!((late.index, late.cut), (FIRST + 2, None));
     assert_eq!(rewriter.reverse(502), Some((A, 1_002, FIRST + 2)));
     assert_eq!(rewriter.reverse(503), Some((A, 1_003, FIRST + 3)));
-}
-
-#[test]
-fn the_timestamp_of_the_newest_frame_is_that_of_the_source() {
-    let mut rewriter = Rewriter::new(FIRST);
-    assert_eq!(rewriter.newest_timestamp(), None);
-    rewriter.start(A, 1_000, &at(9_000, 100));
-    rewriter.start(B, 70_000, &at(77, 200));
-    assert_eq!(rewriter.newest_timestamp(), Some(77));
 }

@@ -173,6 +173,22 @@ fn without_a_wish_every_layer_leaves_as_it_came() {
 }
 
 #[test]
+fn nobody_waits_for_lost_frames_of_a_frame_rate_that_was_left() {
+    let mut stage = Stage::new(L1T3);
+    stage.picture(true);
+    stage.pictures(4);
+    let indices: Vec<u64> = stage.sent.keys().copied().collect();
+    stage.get(0, 0);
+    stage.pictures(1);
+    // Two packets each; pictures of the lowest temporal layer are every fourth.
+    for (frame, pair) in stage.encoder.frames.clone().iter().zip(indices.chunks(2)) {
+        let number = u16::try_from(pair[0] & 0xffff).unwrap();
+        let times = repeats::refused(&mut stage.bench, number);
+        assert_eq!(times, u8::from(frame.temporal == 0), "{frame:?}");
+    }
+}
+
+#[test]
 fn frame_rate_goes_down_with_the_next_picture() {
     for mode in random::MODES {
         let mut stage = Stage::new(mode);

@@ -1,0 +1,78 @@
+//! What packets that are asked for again may take of a path.
+
+use shared::counters::DropReason;
+
+use crate::time::Timestamp;
+
+/// What repeats may take of a path: a bucket that fills with a part of what the path carries.
+#[derive(Debug)]
+pub(super) struct RepeatBudget {
+    bytes: u64,
+    filled_at: Timestamp,
+}
+
+impl RepeatBudget {
+    /// With what any path has.
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self {
+            bytes: REPEAT_BYTES_MIN,
+            filled_at: now,
+        }
+    }
+
+    /// Takes so many bytes, on a path of `bit_rate`.
+    ///
+    /// # Errors
+    /// [`DropReason::RetransmissionBudget`] if they are not there.
+    pub(super) fn spend(
+        &mut self,
+        now: Timestamp,
+        bit_rate: u64,
+        bytes: usize,
+    ) -> Result<(), DropReason> {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let elapsed = u64::try_from(now.since(self.filled_at).as_micros()).unwrap_or(u64::MAX);
+        let per_second = bit_rate / 8 / 100 * REPEAT_PERCENT;
+        let filled = per_second.saturating_mul(elapsed.min(1_000_000)) / 1_000_000;
+        // So short a time fills in no whole byte; it is not lost.
+        if filled > 0 {
+            self.filled_at = now;
+            self.bytes = (self.bytes + filled).min(per_second.max(REPEAT_BYTES_MIN));
+        }
+        let left = self.bytes.checked_sub(bytes);
+        self.bytes = left.ok_or(DropReason::RetransmissionBudget)?;
+        Ok(())
+    }
+}
+
+/// Of what the path carries, for packets that are asked for again.
+const REPEAT_PERCENT: u64 = 20;
+
+/// A frame can be repeated on any path.
+const REPEAT_BYTES_MIN: u64 = 12_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingress::testing::ms;
+
+    #[test]
+    fn repeats_take_a_fifth_of_the_path() {
+        let mut budget = RepeatBudget::new(ms(0));
+        let mut repeated = 0;
+        for millis in 0..10_000 {
+            for _ in 0..10 {
+                repeated += usize::from(budget.spend(ms(millis), 8_000_000, 1_000).is_ok());
+            }
+        }
+        // 200 packets of 1,000 bytes a second.
+        assert!((2_000..2_050).contains(&repeated), "{repeated}");
+    }
+
+    #[test]
+    fn a_frame_can_be_repeated_on_the_slowest_path() {
+        let mut budget = RepeatBudget::new(ms(0));
+        let repeated = (0..20).filter(|_| budget.spend(ms(1), 5_000, 1_000).is_ok());
+        assert_eq!(repeated.count(), 12);
+    }
+}
