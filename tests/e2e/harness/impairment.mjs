@@ -11,6 +11,11 @@ const SERVER_IP = '127.0.0.1';
 /** `--media-ip` of a server whose clients are to send to the proxy. */
 export const MEDIA_IP = `${PROXY_IP}=${SERVER_IP}`;
 
+/** A link of so many kb/s to the tab. Both ways take 25 ms; what is too much waits for 300 ms at most. */
+export function link(rate_kbps) {
+  return { up: { delay_ms: 25 }, down: { delay_ms: 25, rate_kbps: Math.round(rate_kbps), queue_ms: 300 } };
+}
+
 /** One running proxy. A profile is what `impair --help` says; without one nothing is impaired. */
 export class Impairment {
   #child;

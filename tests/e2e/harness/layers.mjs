@@ -16,11 +16,14 @@ export function allLayersSent(publisher) {
   return widthsSent(publisher, Object.values(WIDTHS));
 }
 
-/** Waits until pictures of all these widths are sent; of one with layers inside, that of its largest counts. */
+/**
+ * Waits until pictures of all these widths are sent; of one with layers inside, that of its largest counts.
+ * Resolves to all widths that are sent then.
+ */
 export function widthsSent(publisher, wanted) {
   return until(`pictures ${wanted} wide to be sent`, RAMP_TIMEOUT_MS, async () => {
     const layers = outbound(await publisher.stats(), 'video');
     const widths = layers.filter(({ framesPerSecond }) => framesPerSecond > 20).map(({ frameWidth }) => frameWidth);
-    return wanted.every((width) => widths.includes(width));
+    return wanted.every((width) => widths.includes(width)) && widths;
   });
 }

@@ -60,17 +60,24 @@ export class Viewer {
   async widthIs(what, timeoutMs, wanted) {
     const machine = new MachineWatch();
     const start = performance.now();
+    const widths = new Set();
     try {
       const { frames: before } = await this.sample();
       await until(`a picture ${what}`, BUSY_FACTOR * timeoutMs, async () => {
         const { width, frames } = await this.sample();
-        return frames > before && wanted(width);
+        const isThere = frames > before && wanted(width);
+        if (!isThere) widths.add(width);
+        return isThere;
       });
+    } catch (cause) {
+      throw new Error(`${cause.message}; it was ${[...widths].join(', ')} wide`, { cause });
     } finally {
       machine.end();
     }
     const took = performance.now() - start;
-    if (took > timeoutMs && !machine.lacked) throw new Error(`a picture ${what} came after ${Math.round(took)} ms`);
+    if (took > timeoutMs && !machine.lacked) {
+      throw new Error(`a picture ${what} came after ${Math.round(took)} ms; until then it was ${[...widths].join(', ')} wide`);
+    }
     return took / 1000;
   }
 

@@ -16,7 +16,6 @@ const ESTIMATE_MS = 20_000;
 impairedScenario('the picture goes on while a twentieth is lost on the way down', {}, async ({ open, impairment }) => {
   const [ada, grace] = await callOfTwo(open);
   await impairment.impair(ada, { down: { delay_ms: 20, loss: LOSS } });
-  await wait(SETTLE_MS);
   const before = await grace.stats();
   await assertWatched([ada], ({ video, audio }) => {
     assertSeen(video);
