@@ -12,6 +12,8 @@ pub(super) struct Cluster {
     pub(super) created_at: Timestamp,
     /// When its first packet left, later if it fell behind; microseconds.
     started_at: Option<i64>,
+    /// When its last packet left.
+    last_at: i64,
     bytes: u64,
     packets: u32,
 }
@@ -26,19 +28,24 @@ impl Cluster {
             bytes_min,
             created_at: now,
             started_at: None,
+            last_at: 0,
             bytes: 0,
             packets: 0,
         }
     }
 
-    /// When the next packet is to leave, by those that have left.
+    /// When the next packet is to leave, by those that have left. What has no numbers of its own is
+    /// counted with them, and may be more than the probe's rate: that must not put off the result,
+    /// which is to tell that all of it comes through.
     pub(super) fn due_at(&self, now: i64) -> i64 {
         let Some(started_at) = self.started_at else {
             return now;
         };
         let bits = self.bytes.saturating_mul(8_000_000);
         let micros = bits.checked_div(self.rate).unwrap_or(u64::MAX);
-        started_at.saturating_add(i64::try_from(micros).unwrap_or(i64::MAX))
+        started_at
+            .saturating_add(i64::try_from(micros).unwrap_or(i64::MAX))
+            .min(self.last_at + GAP_MAX)
     }
 
     pub(super) fn sent(&mut self, now: i64, bytes: u16) {
@@ -48,6 +55,7 @@ impl Cluster {
         if late > LATENESS_MAX {
             self.started_at = Some(started_at + late);
         }
+        self.last_at = now;
         self.bytes += u64::from(bytes);
         self.packets += 1;
     }
@@ -74,6 +82,9 @@ const SPAN_MIN: i64 = 25_000;
 
 const PACKET_BYTES_MIN: u16 = 200;
 const PACKET_BYTES_MAX: u16 = 1200;
+
+/// Between two packets, microseconds: more than at the lowest rate.
+const GAP_MAX: i64 = 200_000;
 
 /// Microseconds.
 const LATENESS_MAX: i64 = 5_000;

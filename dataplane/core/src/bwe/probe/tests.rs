@@ -75,6 +75,23 @@ fn the_first_probe_is_three_times_the_start_and_lasts_25_ms() {
 }
 
 #[test]
+fn a_probe_is_done_within_a_second_beside_what_takes_more_than_its_rate() {
+    let mut probes = wanting(4_000_000);
+    probes.update(ms(0), &situation(5_000)).unwrap();
+    let mut packets = 0;
+    for at in 0..1_000 {
+        while probes.wanted(ms(at)).is_some() {
+            packets += 1;
+            // A packet of the probe, and what left before it without numbers.
+            probes.sent(ms(at), 200 + 5_000);
+        }
+        probes.update(ms(at), &situation(5_000));
+    }
+    assert_eq!(packets, 5);
+    assert!(probes.cluster.is_none() && probes.awaited_until.is_some());
+}
+
+#[test]
 fn what_comes_through_is_doubled_until_it_is_enough() {
     let mut probes = wanting(4_000_000);
     let mut estimate = 300_000;
