@@ -229,8 +229,36 @@ impl SubscribedTrack {
             }
             return;
         }
+        if via == Via::Retransmission {
+            self.check_repeat(now, index, received.content, around);
+        }
         self.received.insert(index, received);
         self.follow(now, index);
+    }
+
+    /// What comes for the first time as a repeat, long after its frame and with no use, misleads a
+    /// receiver: Chromium reckons with the time that such a frame took, and shows those that follow
+    /// seconds late.
+    fn check_repeat(
+        &self,
+        now: Timestamp,
+        index: u64,
+        content: Content,
+        around: &mut Surroundings<'_>,
+    ) {
+        let published = |content| around.ledger.get(content);
+        let mut later = self.received.range(index..);
+        let is_replaced =
+            later.any(|(_, later)| published(later.content).is_some_and(|p| p.is_key));
+        let asked = self.asked.get(&index).filter(|_| !is_replaced);
+        let asked_at = asked.map(|(_, last)| *last);
+        let captured_at = published(content).map(|published| published.captured_at);
+        let age = captured_at.max(asked_at).map(|at| now.since(at));
+        if let Some(age) = age.filter(|age| *age > REPEAT_AGE_MAX) {
+            around
+                .checker
+                .fault(format!("{content:?} came {age:?} after anybody wanted it"));
+        }
     }
 
     /// The packet must be one that was published, to the last bit.
@@ -463,6 +491,9 @@ const RETRY: Duration = Duration::from_millis(120);
 const TRIES_MAX: u32 = 12;
 /// A longer hole is not repaired packet by packet.
 const HOLE_MAX: u64 = 400;
+/// What nobody needs is repeated within a second of its coming to the server. Its way there with
+/// repairs, and the one from there, may take as long again each.
+const REPEAT_AGE_MAX: Duration = Duration::from_secs(4);
 /// Without media for so long, a key frame is asked for.
 const STUCK: Duration = Duration::from_secs(1);
 /// After a change of source, and before it, repairs may be cut short.

@@ -133,9 +133,10 @@ function seesLess(viewer) {
 
 // Pictures follow each other, without a freeze of a second or more.
 function assertSmooth(samples) {
-  const { frames, freezes, frozen } = during(samples);
-  assert.ok(frames > 15 * WATCH_MS / 1_000, `only ${frames} frames decoded`);
-  assert.ok(freezes <= 1 && frozen < 1, `${freezes} freezes of ${frozen} s`);
+  const { frames, framesReceived, framesDropped, packetsLost, freezes, frozen } = during(samples);
+  const what = `${framesReceived} frames came, ${framesDropped} were dropped, ${packetsLost} packets lost`;
+  assert.ok(frames > 15 * WATCH_MS / 1_000, `only ${frames} frames decoded: ${what}`);
+  assert.ok(freezes <= 1 && frozen < 1, `${freezes} freezes of ${frozen} s: ${what}`);
 }
 
 // Sound comes before pictures: nothing of it is lost.

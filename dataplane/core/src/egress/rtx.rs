@@ -9,6 +9,7 @@ use shared::protocol::MediaKind;
 use super::control::Allowance;
 use super::forward::{Forwarded, forwarded};
 use super::leg::Leg;
+use crate::ingress::cache::PacketInfo;
 use crate::ingress::{CachedPacket, Publication};
 use crate::time::Timestamp;
 
@@ -73,7 +74,8 @@ impl Leg {
     /// [`DropReason::RetransmissionBudget`] if it was sent again within the last round trip, or
     /// [`REPEATS_MAX`] times. Also [`DropReason::RetransmissionMiss`] if it could only be repeated
     /// plainly, and carried a transport-wide sequence number. [`DropReason::LayerNotSelected`] while
-    /// nothing leaves: what comes after begins with a key frame. At last what `afford` says of a packet
+    /// nothing leaves: what comes after begins with a key frame. [`DropReason::TooLate`] if it came
+    /// longer than [`UNNEEDED_AGE_MAX`] ago and no decoder waits for it. At last what `afford` says of a packet
     /// that may be sent again as far as the leg is concerned: one that is refused then has not been
     /// repeated.
     pub(crate) fn retransmit<'a>(
@@ -121,6 +123,9 @@ impl Leg {
         }
         self.repeater.check(now, index, self.round_trip())?;
         let is_needed = self.needs(source, number, &packet);
+        if !is_needed && is_stale(now, packet.info) {
+            return Err(DropReason::TooLate.into());
+        }
         if let Err(reason) = afford(&Asked { packet, is_needed }) {
             let times = self.repeater.note_refusal(index);
             let waits = is_needed && self.kind() == MediaKind::Video;
@@ -152,16 +157,21 @@ impl Leg {
 
 impl Leg {
     /// A packet that left lately, to be sent once more though nobody asks for it: the newest but
-    /// `back`. None if it is gone, or if there is no retransmission stream.
+    /// `back`. None if it came longer than [`UNNEEDED_AGE_MAX`] ago, is larger than `bytes_max` or
+    /// gone, or if there is no retransmission stream.
     pub(crate) fn probe<'a>(
         &mut self,
+        now: Timestamp,
         publication: &'a Publication,
         back: u64,
+        bytes_max: usize,
     ) -> Option<Repeat<'a>> {
         let (source, number) = self.rewriter.newest_but(back)?;
-        let packet = publication
-            .packet(source.layer, number)
-            .filter(|packet| packet.stream == source.stream)?;
+        let packet = publication.packet(source.layer, number).filter(|packet| {
+            packet.stream == source.stream
+                && packet.bytes.len() <= bytes_max
+                && !is_stale(now, packet.info)
+        })?;
         let mapping = *self.mapping(packet.payload_type)?;
         let rewritten = self.rewriter.map(source, number, packet.info)?;
         Some(Repeat {
@@ -301,6 +311,16 @@ impl Repeated {
 
 /// How often one packet is sent again.
 pub(crate) const REPEATS_MAX: u8 = 10;
+
+/// What came before that is only sent again if a decoder waits for it. To a receiver that has got a later
+/// key frame and asks for it no more, or never did since it is a probe, it seems to come straight from
+/// its sender: after a pause of some seconds, Chromium's estimate of the sender's clock was so far out
+/// that pictures stood for up to 3 s.
+pub(super) const UNNEEDED_AGE_MAX: Duration = Duration::from_secs(1);
+
+fn is_stale(now: Timestamp, info: &PacketInfo) -> bool {
+    now.since(info.received_at) > UNNEEDED_AGE_MAX
+}
 
 /// Repeats of one packet are never closer than this.
 const INTERVAL_MIN: Duration = Duration::from_millis(5);

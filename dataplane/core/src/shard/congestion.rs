@@ -315,11 +315,13 @@ impl Shard {
             .unwrap_or(first);
         let mut way = Way::to(session, &mut self.counters, out)?;
         let repeated = self.tracks.leg_and_track(leg).and_then(|(entry, track)| {
-            let repeat = entry
-                .leg
-                .probe(&track.publication, count % PROBED_PACKETS)?;
-            let fits = repeat.packet.bytes.len() <= usize::from(probe.bytes);
-            fits.then(|| way.repeat(now, entry, &repeat))
+            let repeat = entry.leg.probe(
+                now,
+                &track.publication,
+                count % PROBED_PACKETS,
+                probe.bytes.into(),
+            )?;
+            Some(way.repeat(now, entry, &repeat))
         });
         let sent = match repeated {
             Some(sent) => sent,

@@ -1,7 +1,7 @@
 //! What is sent again, and what is not.
 
 use super::*;
-use crate::egress::rtx::{self, REPEATS_MAX};
+use crate::egress::rtx::{self, REPEATS_MAX, UNNEEDED_AGE_MAX};
 
 #[test]
 fn padding_leaves_with_the_packet_and_its_plain_repeat_but_not_with_rtx() {
@@ -270,4 +270,47 @@ fn a_plain_repeat_has_no_copy() {
     let (track, leg) = (&bench.track, &mut bench.leg);
     let repeat = leg.retransmit(ms(1_000), track, 0x0100, |_| Ok(()));
     assert!(leg.copy(&repeat.unwrap()).is_none());
+}
+
+/// The sequence number in the retransmission stream of a probe that repeats the newest packet.
+fn probed(bench: &mut Bench, bytes_max: usize) -> Option<u64> {
+    let (now, track) = (bench.now, &bench.track);
+    let repeat = bench.leg.probe(now, track, 0, bytes_max)?;
+    Some(repeat.rtx.unwrap().index)
+}
+
+#[test]
+fn a_probe_repeats_nothing_that_a_receiver_has_given_up() {
+    let mut bench = Bench::vp8();
+    bench.feed(0, &key(1000, 1, 1)).unwrap();
+    bench.now = bench.now + UNNEEDED_AGE_MAX;
+    assert!(probed(&mut bench, 1_200).is_some());
+    bench.now = bench.now + Duration::from_micros(1);
+    assert_eq!(probed(&mut bench, 1_200), None);
+}
+
+#[test]
+fn what_no_decoder_waits_for_any_more_is_not_repeated() {
+    let mut bench = Bench::vp8();
+    bench.feed(0, &key(1000, 1, 1)).unwrap();
+    bench.feed(0, &delta(1000, 2, 2)).unwrap();
+    bench.now = bench.now + UNNEEDED_AGE_MAX + Duration::from_micros(1);
+    assert!(bench.repeat(0x0101).is_ok(), "what follows needs it");
+    bench.feed(0, &key(1000, 3, 3)).unwrap();
+    assert!(bench.repeat(0x0102).is_ok());
+    bench.now = bench.now + Duration::from_secs(1);
+    assert_eq!(bench.repeat(0x0101), Err(DropReason::TooLate));
+    assert!(bench.repeat(0x0102).is_ok());
+}
+
+#[test]
+fn what_is_too_large_for_a_probe_takes_no_number() {
+    let mut bench = Bench::vp8();
+    bench.feed(0, &key(1000, 1, 1)).unwrap();
+    let mut sizes = 1..1_500;
+    let first = sizes.find_map(|bytes_max| probed(&mut bench, bytes_max));
+    assert_eq!(first, Some(9), "the first of the stream");
+    assert!(sizes.start > 10, "smaller ones were refused");
+    assert_eq!(probed(&mut bench, 5), None);
+    assert_eq!(probed(&mut bench, 1_500), Some(10));
 }

@@ -136,13 +136,15 @@ impl Stage {
         assert_eq!(left, wanted);
     }
 
-    /// A packet is sent again plainly: it is the same to the last bit.
+    /// A packet is sent again plainly: it is the same to the last bit. One that is a second old may be of
+    /// no use any more.
     fn assert_repeats(&mut self, index: u64) {
         self.bench.leg.repeater = Repeater::new(self.encoder.mode.codec().kind(), None, 0);
         let number = u16::try_from(index & 0xffff).unwrap();
-        let (_, repeated, bytes) = self.bench.repeat(number).unwrap();
-        assert_eq!(repeated, index);
-        assert_eq!(bytes, self.sent[&index]);
+        match self.bench.repeat(number) {
+            Err(DropReason::TooLate) => {}
+            repeat => assert_eq!(repeat, Ok((SSRC, index, self.sent[&index].clone()))),
+        }
     }
 
     fn assert_all_repeat(&mut self, back: usize) {
