@@ -164,7 +164,8 @@ words! {
         UnknownPayloadType = "unknown_payload_type",
         /// The packet came before by another way (a retransmission not needed).
         Duplicate = "duplicate",
-        /// Too old for the cache.
+        /// Too old: for the cache, for a leg that began with a later key frame, or to be sent again
+        /// though no decoder waits for it.
         TooLate = "too_late",
         /// Only padding: there is nothing to forward.
         PaddingOnly = "padding_only",
