@@ -5,7 +5,7 @@
 //! ([`super::vp8`]) they are never closed up where a frame is withheld: all frames of a source get
 //! the same difference. A receiver takes a number that goes back for an old frame, and drops it.
 
-use crate::ingress::cache::PacketInfo;
+use crate::ingress::packet_info::PacketInfo;
 use crate::rtp::payload::vp9::Numbers;
 
 /// What is added to the numbers of a source throughout one span.

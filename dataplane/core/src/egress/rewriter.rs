@@ -19,7 +19,7 @@ use self::span::Span;
 use self::timeline::Timeline;
 use super::frame_numbers::{FrameDeltas, LastFrame};
 use super::vp8::{LastVp8, Vp8Deltas};
-use crate::ingress::cache::PacketInfo;
+use crate::ingress::packet_info::PacketInfo;
 use crate::ingress::sub_layers::SubLayer;
 use crate::rtp::payload::{vp8, vp9};
 use crate::rtp::seq::nearest;

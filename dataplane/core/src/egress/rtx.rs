@@ -9,7 +9,7 @@ use shared::protocol::MediaKind;
 use super::control::Allowance;
 use super::forward::{Forwarded, forwarded};
 use super::leg::Leg;
-use crate::ingress::cache::PacketInfo;
+use crate::ingress::packet_info::PacketInfo;
 use crate::ingress::{CachedPacket, Publication};
 use crate::time::Timestamp;
 

@@ -4,7 +4,7 @@
 //! encoding of the same track counts from somewhere else, and a frame of a temporal layer that is
 //! withheld must not be missed, so each span has its own differences.
 
-use crate::ingress::cache::Vp8Position;
+use crate::ingress::packet_info::Vp8Position;
 use crate::rtp::payload::vp8::Numbers;
 
 /// What is added to the numbers of a source throughout one span.

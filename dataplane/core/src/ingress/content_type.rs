@@ -3,7 +3,7 @@
 
 use shared::protocol::Extension;
 
-use super::cache::PacketInfo;
+use super::packet_info::PacketInfo;
 
 /// What the pictures of a stream show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -7,10 +7,12 @@ use shared::counters::DropReason;
 use shared::protocol::{MediaKind, Rid};
 
 use super::Accepted;
-use super::cache::{CachedPacket, PacketCache, PacketInfo};
+use super::cache::{CachedPacket, PacketCache};
 use super::content_type::{ContentTracker, ContentType};
 use super::keyframe::{KeyframeMethod, KeyframeRequester};
 use super::nack::{Gap, MissingPackets};
+use super::packet_info::PacketInfo;
+use super::rate_meter::RateMeter;
 use super::report::{ClockMapping, Reception, duration_of};
 use super::sub_layers::heights::PictureHeights;
 use super::sub_layers::rates::{SUB_LAYERS_MAX, SubLayerRate, SubLayerRates};
@@ -424,57 +426,9 @@ impl Layer {
     }
 }
 
-/// Bytes of the present second and of the one before.
-#[derive(Clone, Copy, Debug, Default)]
-struct RateMeter {
-    started_at: Timestamp,
-    bytes: u64,
-    bytes_before: u64,
-}
-
-impl RateMeter {
-    fn add(&mut self, now: Timestamp, bytes: u64) {
-        *self = self.moved_to(now);
-        self.bytes += bytes;
-    }
-
-    fn bit_rate(self, now: Timestamp) -> u64 {
-        self.moved_to(now).last_bit_rate()
-    }
-
-    /// As it was when the last packet came.
-    fn last_bit_rate(self) -> u64 {
-        // A source that has just begun is judged by what came so far.
-        self.bytes_before.max(self.bytes) * 8
-    }
-
-    fn moved_to(self, now: Timestamp) -> Self {
-        let elapsed = now.since(self.started_at);
-        if elapsed < RATE_WINDOW {
-            self
-        } else if elapsed < RATE_WINDOW * 2 {
-            let started_at = self.started_at + RATE_WINDOW;
-            Self {
-                started_at,
-                bytes: 0,
-                bytes_before: self.bytes,
-            }
-        } else {
-            Self {
-                started_at: now,
-                bytes: 0,
-                bytes_before: 0,
-            }
-        }
-    }
-}
-
 /// How long a layer counts as received after its last packet. Opus in discontinuous transmission
 /// still sends a packet every 400 ms.
 pub(crate) const RECEIVING_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// What the bit rate is measured over.
-pub(crate) const RATE_WINDOW: Duration = Duration::from_secs(1);
 
 /// A number so far ahead belongs to another stream of the layer.
 const STREAM_DISTANCE: u64 = 1 << 15;

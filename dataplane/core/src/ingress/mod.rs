@@ -8,6 +8,8 @@ pub(crate) mod content_type;
 pub(crate) mod keyframe;
 pub(crate) mod layer;
 pub(crate) mod nack;
+pub(crate) mod packet_info;
+pub(crate) mod rate_meter;
 pub(crate) mod report;
 pub(crate) mod sub_layers;
 #[cfg(test)]
@@ -21,10 +23,10 @@ use shared::limits::{CODECS_MAX, EXTENSIONS_MAX, LAYERS_MAX};
 use shared::protocol::{MediaKind, PublishParameters, PublishedCodec};
 
 pub(crate) use self::cache::CachedPacket;
-use self::cache::PacketInfo;
 use self::content_type::ContentType;
 use self::keyframe::KeyframeMethod;
 use self::layer::{Layer, LayerConfig, Origin, Repair};
+use self::packet_info::PacketInfo;
 use crate::relay::{Formats, Layers, RelayMessage};
 use crate::rtp::RtpHeader;
 use crate::speech::{Heard, SpeechActivity, Voice};

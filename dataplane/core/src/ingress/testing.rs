@@ -7,7 +7,9 @@ use shared::protocol::{
     PublishedCodec, Rid,
 };
 
+use super::packet_info::PacketInfo;
 use super::{Accepted, Publication};
+use crate::relay::Formats;
 use crate::rtp::{OutgoingHeader, RtpHeader};
 use crate::time::Timestamp;
 use shared::counters::DropReason;
@@ -244,4 +246,12 @@ impl Vp8 {
         payload.extend([0xab; 20]);
         payload
     }
+}
+
+/// What is known of a packet of VP8.
+pub(crate) fn info(packet: &[u8]) -> PacketInfo {
+    let parameters = parameters(Codec::Vp8, &[]);
+    let formats = Formats::new(&parameters.codecs, &parameters.extensions);
+    let header = RtpHeader::parse(packet).unwrap();
+    PacketInfo::read(ms(0), &header, packet, Codec::Vp8, &formats).unwrap()
 }

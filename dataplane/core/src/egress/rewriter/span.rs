@@ -3,7 +3,7 @@
 use super::{Rewritten, Source};
 use crate::egress::frame_numbers::FrameDeltas;
 use crate::egress::vp8::Vp8Deltas;
-use crate::ingress::cache::PacketInfo;
+use crate::ingress::packet_info::PacketInfo;
 use crate::ingress::sub_layers::SubLayer;
 
 /// A run of numbers with fixed differences.

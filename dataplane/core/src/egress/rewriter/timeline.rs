@@ -1,7 +1,7 @@
 //! Timestamps of a leg: what begins goes on in time from what left.
 
-use crate::ingress::cache::PacketInfo;
 use crate::ingress::nack::MISSING_AGE_MAX;
+use crate::ingress::packet_info::PacketInfo;
 use crate::ingress::report::ticks_of;
 use crate::rtp::seq::timestamp_is_newer;
 use crate::time::{NtpTime, Timestamp};

@@ -3,7 +3,7 @@
 use arrayvec::ArrayVec;
 
 use super::{LayerPosition, SubLayer, SubLayerSet};
-use crate::ingress::layer::RATE_WINDOW;
+use crate::ingress::rate_meter::RATE_WINDOW;
 use crate::time::Timestamp;
 
 /// What it costs to forward a sub-layer.

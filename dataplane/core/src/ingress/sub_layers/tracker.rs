@@ -6,7 +6,7 @@ use super::described::DescribedStream;
 use super::heights::PictureHeights;
 use super::vp9::{Vp9Packet, Vp9Stream};
 use super::{LayerPosition, SubLayer, SubLayerSet};
-use crate::ingress::cache::{NewestPicture, PacketInfo};
+use crate::ingress::packet_info::{NewestPicture, PacketInfo};
 use crate::rtp::payload::{h264, vp8, vp9};
 
 /// Finds out where packets stand. A stream without layers costs it next to nothing.
