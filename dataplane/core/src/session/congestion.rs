@@ -208,17 +208,20 @@ impl Congestion {
         self.repeats.spend(now, budget, bytes)
     }
 
-    /// Whether to give up what was lost of a leg, since a packet was refused so often that its
-    /// decoder waits for. A queue that is full leaves no hope for it; else there may be room by the
-    /// time that it is asked for again. If so, it counts as given up. `layer` is what leaves of it.
-    pub(crate) fn gives_up(
+    /// Gives up what was lost of a leg if there is no hope for it, since a packet that its decoder
+    /// waits for was refused so often. A queue that is full leaves none; else there may be room by
+    /// the time that it is asked for again. Returns whether it did. `layer` is what leaves of it.
+    pub(crate) fn give_up_if_hopeless(
         &mut self,
         now: Timestamp,
         (leg, layer): (LegKey, Option<u8>),
         times: u8,
     ) -> bool {
         let hopeless = if self.is_flooded(now) { 1 } else { 2 };
-        if !self.legs.gives_up(now, (leg, layer), times, hopeless) {
+        if !self
+            .legs
+            .give_up_if_hopeless(now, (leg, layer), times, hopeless)
+        {
             return false;
         }
         self.forget(leg);

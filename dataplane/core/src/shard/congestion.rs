@@ -268,8 +268,8 @@ impl Shard {
     ) {
         let layer = self.tracks.leg(leg).and_then(|entry| entry.leg.layer());
         let congestion = self.congestion(key);
-        let gives_up = congestion.is_some_and(|c| c.gives_up(now, (leg, layer), times));
-        if gives_up && let Some(entry) = self.tracks.leg_mut(leg) {
+        let gave_up = congestion.is_some_and(|c| c.give_up_if_hopeless(now, (leg, layer), times));
+        if gave_up && let Some(entry) = self.tracks.leg_mut(leg) {
             entry.leg.interrupt();
             self.allocate(now, key, out);
         }

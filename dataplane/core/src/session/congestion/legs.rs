@@ -96,10 +96,10 @@ impl Legs {
         allocation::demand(&self.shares)
     }
 
-    /// Whether to give up what was lost of a leg, since a packet was refused `times` that its decoder
-    /// waits for, when there is no hope from `hopeless` times on. If so, it counts as given up, and is
-    /// held. `layer` is what leaves of it.
-    pub(super) fn gives_up(
+    /// Gives up what was lost of a leg, and holds it, if a packet that its decoder waits for was refused
+    /// `times`, when there is no hope from `hopeless` times on. Returns whether it did. `layer` is what
+    /// leaves of it.
+    pub(super) fn give_up_if_hopeless(
         &mut self,
         now: Timestamp,
         (leg, layer): (LegKey, Option<u8>),
