@@ -13,7 +13,7 @@ use shared::protocol::EstimateReport;
 pub(crate) use self::legs::LegState;
 use self::legs::Legs;
 use self::repeat_budget::RepeatBudget;
-use crate::bwe::allocation::Share;
+use crate::bwe::allocation::{Budget, Share};
 use crate::bwe::{Admission, Batch, ESTIMATE_MAX, ESTIMATE_START, Estimator, Pacer};
 use crate::bwe::{ProbePacket, Released};
 use crate::egress::{Asked, Repeat};
@@ -110,11 +110,12 @@ impl Congestion {
             self.legs.let_go(now, is_flooded);
         }
         self.legs.sum_up();
-        let budget = self.budget(now);
-        self.allocated = budget;
-        self.legs.allocate(now, budget);
+        let estimate = self.budget(now);
+        self.allocated = estimate;
+        let loss = self.estimator.snapshot().loss;
+        self.legs.allocate(now, Budget { estimate, loss });
         self.estimator.set_demand(self.legs.demand());
-        self.set_pace(now, budget);
+        self.set_pace(now, estimate);
     }
 
     /// Whether less comes through than was shared out last, so that it must be shared out anew.

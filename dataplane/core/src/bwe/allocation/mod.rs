@@ -22,6 +22,7 @@ use shared::limits::SUBSCRIPTIONS_PER_SESSION_MAX;
 
 use self::plan::{Order, Plan, plan};
 pub use self::share::Share;
+use super::units::scaled;
 use crate::time::Timestamp;
 
 /// What a leg wants.
@@ -77,10 +78,30 @@ pub enum Reason {
     Paused,
 }
 
-/// Shares `estimate` bits a second out. Legs beyond [`SUBSCRIPTIONS_PER_SESSION_MAX`] are left as
+/// What there is to share out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Budget {
+    /// Bits a second that the path carries.
+    pub estimate: u64,
+    /// The part of them that is lost on the way, and sent again.
+    pub loss: f64,
+}
+
+impl From<u64> for Budget {
+    /// Of a path that loses nothing.
+    fn from(estimate: u64) -> Self {
+        Self {
+            estimate,
+            loss: 0.0,
+        }
+    }
+}
+
+/// Shares the budget out. Legs beyond [`SUBSCRIPTIONS_PER_SESSION_MAX`] are left as
 /// they are. To be called when the estimate, a wish or a layer's rate has changed, and at least
 /// once a second, since some changes wait for their time.
-pub fn allocate(now: Timestamp, estimate: u64, shares: &mut [Share]) {
+pub fn allocate(now: Timestamp, budget: impl Into<Budget>, shares: &mut [Share]) {
+    let Budget { estimate, loss } = budget.into();
     let shares = match shares.split_at_mut_checked(SUBSCRIPTIONS_PER_SESSION_MAX) {
         Some((shares, _)) => shares,
         None => shares,
@@ -100,7 +121,9 @@ pub fn allocate(now: Timestamp, estimate: u64, shares: &mut [Share]) {
     let hard = estimate.saturating_sub(audio(shares, 0));
     let soft = estimate / 100 * (100 - RESERVE_PERCENT);
     let soft = soft.saturating_sub(audio(shares, AUDIO_FLOOR));
-    let roomy = soft / (100 + HEADROOM_PERCENT) * 100;
+    // Repeats leave beside what they repeat. Nobody goes down for that alone: a picture that plays has
+    // shown that there is room for both.
+    let roomy = scaled(soft, 1.0 - loss.clamp(0.0, LOSS_MAX)) / (100 + HEADROOM_PERCENT) * 100;
     admit_new(now, roomy, &order, shares);
     if must_shrink(now, hard, shares) {
         let wanted = plan(soft, &order, shares);
@@ -223,6 +246,9 @@ const LOWEST_PERCENT: u64 = 60;
 
 /// A better layer must fit with so much room.
 const HEADROOM_PERCENT: u64 = 6;
+
+/// More loss than that is taken for a passing one, or not answered with repeats.
+const LOSS_MAX: f64 = 0.2;
 
 /// Bits a second kept for an audio leg, which may have been silent when it was measured.
 const AUDIO_FLOOR: u64 = 32_000;

@@ -64,6 +64,23 @@ fn one_leg_gets_the_best_that_fits_with_room() {
 }
 
 #[test]
+fn a_better_layer_must_fit_beside_the_repeats_of_what_is_lost() {
+    let lossy = Budget {
+        estimate: 3_000_000,
+        loss: 0.1,
+    };
+    let mut shares = vec![camera(&SIMULCAST)];
+    allocate(ms(0), lossy, &mut shares);
+    assert_eq!(layers(&shares), [Some(1)]);
+    // What plays is not taken away for them.
+    assert_eq!(run(&mut shares, 100, 3_000, 3_000_000), [Some(2)]);
+    for at in 3_000..6_000 {
+        allocate(ms(at), lossy, &mut shares);
+    }
+    assert_eq!(layers(&shares), [Some(2)]);
+}
+
+#[test]
 fn audio_is_served_whatever_the_estimate() {
     assert_eq!(
         at_once(0, vec![audio_leg(), camera(&SIMULCAST)]),

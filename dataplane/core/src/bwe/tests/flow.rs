@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::link::{Fate, Path};
 use super::receiver::Receiver;
 use super::source::{AUDIO_RATE, Piece, Source, Video};
-use crate::bwe::allocation::{LegKind, Share, Wish, allocate, demand};
+use crate::bwe::allocation::{Budget, LegKind, Share, Wish, allocate, demand};
 use crate::bwe::{Admission, Batch, Estimator, Pacer, Released};
 use crate::time::Timestamp;
 
@@ -191,7 +191,8 @@ impl Flow {
             .take(wanted)
             .collect();
         self.shares[1].set_wish(wish);
-        allocate(micros(now), estimate, &mut self.shares);
+        let loss = self.estimator.snapshot().loss;
+        allocate(micros(now), Budget { estimate, loss }, &mut self.shares);
         let before = self.source.rate();
         let layer = self.shares[1].grant().layer;
         self.source.choose(layer.map(usize::from));

@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use crate::bwe::allocation::{self, Share};
+use crate::bwe::allocation::{self, Budget, Share};
 use crate::egress::Ladder;
 use crate::shard::LegKey;
 use crate::time::Timestamp;
@@ -86,7 +86,7 @@ impl Legs {
     }
 
     /// Shares out so many bits a second, by the wishes that stand in the shares.
-    pub(super) fn allocate(&mut self, now: Timestamp, budget: u64) {
+    pub(super) fn allocate(&mut self, now: Timestamp, budget: Budget) {
         allocation::allocate(now, budget, &mut self.shares);
         self.sum_up();
     }
