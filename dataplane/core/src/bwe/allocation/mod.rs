@@ -20,7 +20,7 @@ use core::time::Duration;
 use arrayvec::ArrayVec;
 use shared::limits::SUBSCRIPTIONS_PER_SESSION_MAX;
 
-use self::plan::{Order, Plan, plan};
+use self::plan::{Order, Plan, Room, plan};
 pub use self::share::Share;
 use super::units::scaled;
 use crate::time::Timestamp;
@@ -121,12 +121,16 @@ pub fn allocate(now: Timestamp, budget: impl Into<Budget>, shares: &mut [Share])
     let hard = estimate.saturating_sub(audio(shares, 0));
     let soft = estimate / 100 * (100 - RESERVE_PERCENT);
     let soft = soft.saturating_sub(audio(shares, AUDIO_FLOOR));
-    // Repeats leave beside what they repeat. Nobody goes down for that alone: a picture that plays has
-    // shown that there is room for both.
-    let roomy = scaled(soft, 1.0 - loss.clamp(0.0, LOSS_MAX)) / (100 + HEADROOM_PERCENT) * 100;
+    let roomy = soft / (100 + HEADROOM_PERCENT) * 100;
+    // Repeats leave beside what they repeat. Nobody goes down for that alone, since a picture that plays
+    // has shown that there is room for both, and nobody is refused one.
+    let roomy = Room {
+        lowest: roomy,
+        better: scaled(roomy, 1.0 - loss.clamp(0.0, LOSS_MAX)),
+    };
     admit_new(now, roomy, &order, shares);
     if must_shrink(now, hard, shares) {
-        let wanted = plan(soft, &order, shares);
+        let wanted = plan(Room::from(soft), &order, shares);
         lower_to(now, &wanted, shares);
     }
     let wanted = plan(roomy, &order, shares);
@@ -174,7 +178,7 @@ fn must_shrink(now: Timestamp, hard: u64, shares: &mut [Share]) -> bool {
 
 /// Legs that come in, or come up in the order of service, are served at once: others go down for them
 /// if the order says so.
-fn admit_new(now: Timestamp, roomy: u64, order: &Order, shares: &mut [Share]) {
+fn admit_new(now: Timestamp, roomy: Room, order: &Order, shares: &mut [Share]) {
     if !shares.iter().any(|share| share.is_new && share.is_video()) {
         return;
     }
@@ -191,7 +195,7 @@ fn lower_to(now: Timestamp, wanted: &Plan, shares: &mut [Share]) {
 }
 
 /// In the order of service, as long as it fits.
-fn raise_to(now: Timestamp, roomy: u64, wanted: &Plan, order: &Order, shares: &mut [Share]) {
+fn raise_to(now: Timestamp, roomy: Room, wanted: &Plan, order: &Order, shares: &mut [Share]) {
     let mut used = video(shares);
     for index in order {
         let index = usize::from(*index);

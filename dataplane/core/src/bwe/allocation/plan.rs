@@ -27,10 +27,36 @@ pub(super) fn order(shares: &[Share]) -> Order {
     order
 }
 
-/// Shares out `budget` bits a second.
-pub(super) fn plan(budget: u64, order: &Order, shares: &[Share]) -> Plan {
+/// Bits a second that all video may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Room {
+    /// With the lowest layer of a leg as the last one that is granted.
+    pub(super) lowest: u64,
+    /// With a better one; not more.
+    pub(super) better: u64,
+}
+
+impl Room {
+    /// What is there for a layer, which may be the lowest of its leg.
+    pub(super) fn of(self, is_lowest: bool) -> u64 {
+        if is_lowest { self.lowest } else { self.better }
+    }
+}
+
+impl From<u64> for Room {
+    fn from(room: u64) -> Self {
+        Self {
+            lowest: room,
+            better: room,
+        }
+    }
+}
+
+/// Shares out what there is room for.
+pub(super) fn plan(room: Room, order: &Order, shares: &[Share]) -> Plan {
     let mut planner = Planner {
-        left: budget,
+        room,
+        taken: 0,
         shares,
         plan: shares.iter().map(|_| None).collect(),
     };
@@ -59,7 +85,8 @@ fn class(share: &Share) -> Class {
 }
 
 struct Planner<'a> {
-    left: u64,
+    room: Room,
+    taken: u64,
     shares: &'a [Share],
     plan: Plan,
 }
@@ -95,8 +122,8 @@ impl Planner<'_> {
         } else {
             cost
         };
-        if fits <= self.left {
-            self.left = self.left.saturating_sub(cost);
+        if self.taken + fits <= self.room.of(layer.is_none()) {
+            self.taken += cost;
             *layer = place(next);
         }
     }

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::plan::Room;
 use super::{Grant, LOWEST_PERCENT, LegKind, Reason, Wish};
 use crate::time::Timestamp;
 
@@ -156,16 +157,18 @@ impl Share {
 
     /// Goes up to the best layer up to `wanted` for which it is time. All video may take `roomy`,
     /// of which the others take `others`.
-    pub(super) fn raise(&mut self, now: Timestamp, wanted: u8, roomy: u64, others: u64) {
+    pub(super) fn raise(&mut self, now: Timestamp, wanted: u8, roomy: Room, others: u64) {
         let since = *self.fits_since.get_or_insert(now);
         if now.since(since) < RAISE_AFTER && !self.is_new {
             return;
         }
-        let is_another_path = roomy / OTHER_FACTOR >= self.raised_with;
-        let lowest = self.grant.layer.map_or(0, |layer| layer + 1);
-        let better = (lowest..=wanted).rev().find(|layer| {
+        let is_another_path = roomy.lowest / OTHER_FACTOR >= self.raised_with;
+        let next = self.grant.layer.map_or(0, |layer| layer + 1);
+        let lowest = self.wish.layers.iter().position(|rate| *rate > 0);
+        let better = (next..=wanted).rev().find(|layer| {
             let rate = self.rate_of(Some(*layer));
             let all = others + rate;
+            let roomy = roomy.of(lowest == Some(usize::from(*layer)));
             let is_clear = self.falls == 0 && all.saturating_mul(CLEAR_PERCENT) / 100 <= roomy;
             let is_time = self.is_new || is_clear || is_another_path || now >= self.held_until;
             rate > 0 && all <= roomy && is_time
@@ -173,7 +176,7 @@ impl Share {
         if better.is_some() {
             self.grant.layer = better;
             self.fits_since = None;
-            self.raised_with = roomy;
+            self.raised_with = roomy.lowest;
         }
     }
 

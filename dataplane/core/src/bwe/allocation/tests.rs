@@ -72,7 +72,10 @@ fn a_better_layer_must_fit_beside_the_repeats_of_what_is_lost() {
     let mut shares = vec![camera(&SIMULCAST)];
     allocate(ms(0), lossy, &mut shares);
     assert_eq!(layers(&shares), [Some(1)]);
-    // What plays is not taken away for them.
+    // Nobody is refused a picture for them, and what plays is not taken away.
+    let mut only = vec![camera(&[2_600_000])];
+    allocate(ms(0), lossy, &mut only);
+    assert_eq!(layers(&only), [Some(0)]);
     assert_eq!(run(&mut shares, 100, 3_000, 3_000_000), [Some(2)]);
     for at in 3_000..6_000 {
         allocate(ms(at), lossy, &mut shares);
@@ -415,7 +418,7 @@ proptest! {
     ) {
         let shares = [climbing(&steps)];
         let order = plan::order(&shares);
-        let (small, large) = (plan(low, &order, &shares), plan(low + more, &order, &shares));
+        let (small, large) = (plan(low.into(), &order, &shares), plan((low + more).into(), &order, &shares));
         prop_assert!(large[0] >= small[0]);
     }
 
@@ -428,7 +431,7 @@ proptest! {
     ) {
         let shares = vec![climbing(&steps); count];
         let order = plan::order(&shares);
-        let (small, large) = (plan(low, &order, &shares), plan(low + more, &order, &shares));
+        let (small, large) = (plan(low.into(), &order, &shares), plan((low + more).into(), &order, &shares));
         prop_assert!(large.iter().min() >= small.iter().min());
         let served = |plan: &Plan| plan.iter().flatten().count();
         prop_assert!(served(&large) >= served(&small));
