@@ -16,7 +16,7 @@ use self::repeat_budget::RepeatBudget;
 use crate::bwe::allocation::{Budget, Share};
 use crate::bwe::{Admission, Batch, ESTIMATE_MAX, ESTIMATE_START, Estimator, Pacer};
 use crate::bwe::{ProbePacket, Released};
-use crate::egress::{Asked, Repeat};
+use crate::egress::Asked;
 use crate::rtcp::TransportFeedback;
 use crate::shard::LegKey;
 use crate::time::{Timestamp, report_micros};
@@ -236,12 +236,19 @@ impl Congestion {
         self.legs.holds() && self.legs.may_go_on(now, self.is_flooded(now))
     }
 
-    /// Whether a repeat leaves twice at once: if one before was lost too, since the picture stands
-    /// still while a packet is asked for a third time. A path that is full, though, loses the more the
-    /// more is sent.
-    pub(crate) fn affords_copy(&mut self, now: Timestamp, repeat: &Repeat<'_>) -> bool {
-        let bytes = repeat.packet.bytes.len();
-        repeat.is_another && !self.is_flooded(now) && self.spend_repeat(now, bytes).is_ok()
+    /// Whether a repeat of so many bytes leaves twice at once: if one before was lost too, since the picture stands
+    /// still while a packet is asked for a third time; and where many are lost of what leaves a fifth of
+    /// the path unused, since a second time shows already. A path that is full, though, loses the more the more
+    /// is sent.
+    pub(crate) fn affords_copy(&mut self, now: Timestamp, bytes: usize, is_another: bool) -> bool {
+        (is_another || self.loses_with_room())
+            && !self.is_flooded(now)
+            && self.spend_repeat(now, bytes).is_ok()
+    }
+
+    fn loses_with_room(&self) -> bool {
+        let has_room = self.legs.sums().granted <= self.estimator.estimate() / 5 * 4;
+        has_room && self.estimator.snapshot().loss >= COPIED_LOSS_MIN
     }
 
     /// The client tells when packets came.
@@ -374,6 +381,9 @@ const DEAF_AFTER: Duration = Duration::from_secs(2);
 /// A key frame is many times as large as other frames. It must not wait until it is too old, nor hold
 /// up what follows: libwebrtc paces at 2.5 times the estimate (`kDefaultPaceMultiplier`).
 const PACE_FACTOR: u64 = 2;
+
+/// Of what was sent. A copy of each repeat is then so much more as well; of less it would hardly be seen.
+const COPIED_LOSS_MIN: f64 = 0.02;
 
 /// Of what was sent. A path that carries half of it loses half of it, if its queue is short.
 const MUCH_LOSS: f64 = 0.15;

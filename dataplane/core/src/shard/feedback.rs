@@ -188,7 +188,9 @@ impl Shard {
             }
         };
         let congestion = session.congestion.as_deref_mut();
-        let leaves_twice = congestion.is_some_and(|c| c.affords_copy(now, &repeat));
+        let bytes = repeat.packet.bytes.len();
+        let leaves_twice =
+            congestion.is_some_and(|c| c.affords_copy(now, bytes, repeat.is_another));
         let copy = leaves_twice.then(|| leg.copy(&repeat)).flatten();
         let way = Way::to(session, &mut self.counters, out);
         let mut way = way.ok_or(DropReason::SubscriberNotConnected)?;

@@ -85,6 +85,26 @@ fn where_much_is_lost_a_picture_that_does_not_fit_is_paused() {
 }
 
 #[test]
+fn a_repeat_leaves_twice_after_one_that_was_lost() {
+    let mut congestion = with_leg(&[100_000]);
+    assert!(!congestion.affords_copy(ms(0), 1_000, false));
+    assert!(congestion.affords_copy(ms(0), 1_000, true));
+}
+
+#[test]
+fn where_much_is_lost_and_there_is_room_every_repeat_leaves_twice() {
+    for (rate, expected) in [(100_000, true), (2_000_000, false)] {
+        let mut congestion = with_leg(&[rate]);
+        run_losing(&mut congestion, |tenth| tenth % 2);
+        let copied = congestion.affords_copy(ms(5_000), 1_000, false);
+        assert_eq!(copied, expected, "{rate}");
+    }
+    let mut congestion = with_leg(&[100_000]);
+    run_losing(&mut congestion, |_| 0);
+    assert!(!congestion.affords_copy(ms(5_000), 1_000, false));
+}
+
+#[test]
 fn repairs_are_given_up_when_there_is_no_room_for_the_second_time() {
     let mut congestion = with_leg(&[100_000]);
     let leg = (LegKey::default(), Some(0));
