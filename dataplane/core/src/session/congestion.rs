@@ -236,10 +236,10 @@ impl Congestion {
         self.legs.holds() && self.legs.may_go_on(now, self.is_flooded(now))
     }
 
-    /// Whether a repeat of so many bytes leaves twice at once: if one before was lost too, since the picture stands
-    /// still while a packet is asked for a third time; and where many are lost of what leaves a fifth of
-    /// the path unused, since a second time shows already. A path that is full, though, loses the more the more
-    /// is sent.
+    /// Whether a repeat of so many bytes leaves twice at once: if one before was lost too, since the
+    /// picture stands still while a packet is asked for a third time; and where many are lost of what
+    /// leaves a fifth of the path unused, since a second time shows already. A path that is full,
+    /// though, loses the more the more is sent.
     pub(crate) fn affords_copy(&mut self, now: Timestamp, bytes: usize, is_another: bool) -> bool {
         (is_another || self.loses_with_room())
             && !self.is_flooded(now)

@@ -5,10 +5,11 @@
 //! cameras and each by priority; those whose lowest layer does not fit are paused. What is left
 //! goes up the same order, and among equals to the one that is furthest from what it wants.
 //!
-//! Down is at once, up takes its time: a better layer must fit with some room for a while, and a
-//! leg that had to go down does not come up soon. And the lowest layer that a leg has is not taken
-//! from it as soon as the estimate is below: an estimate may be too low, and where there is nothing
-//! lower to go to, a picture is lost for certain to save one that might be.
+//! Down is at once, up takes its time: a better layer must fit for a while, with some room and beside
+//! the repeats of what is lost, and a leg that had to go down does not come up soon. And the lowest
+//! layer that a leg has is not taken from it as soon as the estimate is below: an estimate may be too
+//! low, and where there is nothing lower to go to, a picture is lost for certain to save one that
+//! might be.
 
 mod plan;
 mod share;
