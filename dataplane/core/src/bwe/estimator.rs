@@ -200,6 +200,11 @@ impl Estimator {
         self.estimate
     }
 
+    /// The part of the bytes sent lately that was lost.
+    pub fn loss(&self) -> f64 {
+        self.loss_based.average_loss()
+    }
+
     /// Whether the path was found to be full within the last seconds, so that bursts would do harm.
     pub fn is_congested(&self, now: Timestamp) -> bool {
         self.delay.usage() == Usage::Over
@@ -236,7 +241,7 @@ impl Estimator {
             throughput: self.rates.map(|rates| rates.throughput),
             usage: self.delay.usage(),
             loss_state: self.loss_based.state(),
-            loss: self.loss_based.average_loss(),
+            loss: self.loss(),
             round_trip: self.round_trip.get(),
             queue_delay: duration(self.queue_delay.latest().unwrap_or_default()),
             bytes_in_flight: self.history.bytes_in_flight(),

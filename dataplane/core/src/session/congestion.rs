@@ -112,7 +112,7 @@ impl Congestion {
         self.legs.sum_up();
         let estimate = self.budget(now);
         self.allocated = estimate;
-        let loss = self.estimator.snapshot().loss;
+        let loss = self.estimator.loss();
         self.legs.allocate(now, Budget { estimate, loss });
         self.estimator.set_demand(self.legs.demand());
         self.set_pace(now, estimate);
@@ -248,7 +248,7 @@ impl Congestion {
 
     fn loses_with_room(&self) -> bool {
         let has_room = self.legs.sums().granted <= self.estimator.estimate() / 5 * 4;
-        has_room && self.estimator.snapshot().loss >= COPIED_LOSS_MIN
+        has_room && self.estimator.loss() >= COPIED_LOSS_MIN
     }
 
     /// The client tells when packets came.
@@ -343,11 +343,10 @@ impl Congestion {
             return estimate;
         }
         // Loss without a queue may have nothing to do with what is sent, as long as it is not much.
-        let snapshot = self.estimator.snapshot();
-        if snapshot.loss < MUCH_LOSS {
+        if self.estimator.loss() < MUCH_LOSS {
             return estimate.max(pictures);
         }
-        estimate.max(snapshot.delay_based.min(pictures))
+        estimate.max(self.estimator.snapshot().delay_based.min(pictures))
     }
 
     fn set_pace(&mut self, now: Timestamp, budget: u64) {

@@ -191,7 +191,7 @@ impl Flow {
             .take(wanted)
             .collect();
         self.shares[1].set_wish(wish);
-        let loss = self.estimator.snapshot().loss;
+        let loss = self.estimator.loss();
         allocate(micros(now), Budget { estimate, loss }, &mut self.shares);
         let before = self.source.rate();
         let layer = self.shares[1].grant().layer;
