@@ -75,9 +75,9 @@ impl Leg {
     /// [`REPEATS_MAX`] times. Also [`DropReason::RetransmissionMiss`] if it could only be repeated
     /// plainly, and carried a transport-wide sequence number. [`DropReason::LayerNotSelected`] while
     /// nothing leaves: what comes after begins with a key frame. [`DropReason::TooLate`] if it came
-    /// longer than [`UNNEEDED_AGE_MAX`] ago and no decoder waits for it. At last what `afford` says of a packet
-    /// that may be sent again as far as the leg is concerned: one that is refused then has not been
-    /// repeated.
+    /// longer than [`UNNEEDED_AGE_MAX`] ago and no decoder waits for it. At last what `afford` says
+    /// of a packet that may be sent again as far as the leg is concerned: one that is refused then has
+    /// not been repeated.
     pub(crate) fn retransmit<'a>(
         &mut self,
         now: Timestamp,
@@ -312,10 +312,10 @@ impl Repeated {
 /// How often one packet is sent again.
 pub(crate) const REPEATS_MAX: u8 = 10;
 
-/// What came before that is only sent again if a decoder waits for it. To a receiver that has got a later
-/// key frame and asks for it no more, or never did since it is a probe, it seems to come straight from
-/// its sender: after a pause of some seconds, Chromium's estimate of the sender's clock was so far out
-/// that pictures stood for up to 3 s.
+/// What came before that is only sent again if a decoder waits for it. To a receiver that has got a
+/// later key frame and asks for it no more, or never did since it is a probe, it seems to come straight
+/// from its sender: after a pause of some seconds, Chromium's estimate of the sender's clock was so far
+/// out that pictures stood for up to 3 s.
 pub(super) const UNNEEDED_AGE_MAX: Duration = Duration::from_secs(1);
 
 fn is_stale(now: Timestamp, info: &PacketInfo) -> bool {

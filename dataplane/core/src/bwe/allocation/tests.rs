@@ -39,6 +39,11 @@ fn at_once(estimate: u64, mut shares: Vec<Share>) -> Vec<Option<u8>> {
     layers(&shares)
 }
 
+/// What legs would get of so much if nothing had to be waited for.
+fn planned(room: u64, shares: &[Share]) -> Plan {
+    plan(room.into(), &plan::order(shares), shares)
+}
+
 /// Allocates every 100 ms from `from` to `until`, in milliseconds.
 fn run(shares: &mut [Share], from: u64, until: u64, estimate: u64) -> Vec<Option<u8>> {
     for at in (from..until).step_by(100) {
@@ -63,24 +68,29 @@ fn one_leg_gets_the_best_that_fits_with_room() {
     }
 }
 
+const LOSSY: Budget = Budget {
+    estimate: 3_000_000,
+    loss: 0.1,
+};
+
 #[test]
 fn a_better_layer_must_fit_beside_the_repeats_of_what_is_lost() {
-    let lossy = Budget {
-        estimate: 3_000_000,
-        loss: 0.1,
-    };
     let mut shares = vec![camera(&SIMULCAST)];
-    allocate(ms(0), lossy, &mut shares);
+    allocate(ms(0), LOSSY, &mut shares);
     assert_eq!(layers(&shares), [Some(1)]);
-    // Nobody is refused a picture for them, and what plays is not taken away.
-    let mut only = vec![camera(&[2_600_000])];
-    allocate(ms(0), lossy, &mut only);
-    assert_eq!(layers(&only), [Some(0)]);
+    // What plays is not taken away for them.
     assert_eq!(run(&mut shares, 100, 3_000, 3_000_000), [Some(2)]);
     for at in 3_000..6_000 {
-        allocate(ms(at), lossy, &mut shares);
+        allocate(ms(at), LOSSY, &mut shares);
     }
     assert_eq!(layers(&shares), [Some(2)]);
+}
+
+#[test]
+fn nobody_is_refused_a_picture_for_the_repeats_of_what_is_lost() {
+    let mut shares = vec![camera(&[2_600_000])];
+    allocate(ms(0), LOSSY, &mut shares);
+    assert_eq!(layers(&shares), [Some(0)]);
 }
 
 #[test]
@@ -417,8 +427,7 @@ proptest! {
         more in 0_u64..8_000_000,
     ) {
         let shares = [climbing(&steps)];
-        let order = plan::order(&shares);
-        let (small, large) = (plan(low.into(), &order, &shares), plan((low + more).into(), &order, &shares));
+        let (small, large) = (planned(low, &shares), planned(low + more, &shares));
         prop_assert!(large[0] >= small[0]);
     }
 
@@ -430,8 +439,7 @@ proptest! {
         more in 0_u64..8_000_000,
     ) {
         let shares = vec![climbing(&steps); count];
-        let order = plan::order(&shares);
-        let (small, large) = (plan(low.into(), &order, &shares), plan((low + more).into(), &order, &shares));
+        let (small, large) = (planned(low, &shares), planned(low + more, &shares));
         prop_assert!(large.iter().min() >= small.iter().min());
         let served = |plan: &Plan| plan.iter().flatten().count();
         prop_assert!(served(&large) >= served(&small));
