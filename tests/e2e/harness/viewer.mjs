@@ -81,12 +81,13 @@ export class Viewer {
     return took / 1000;
   }
 
-  /** What is seen and heard now: all but `width` counts from the beginning; durations in seconds. */
+  /** What is seen and heard now, at `seconds`: all but `width` counts from the beginning; durations in seconds. */
   async sample() {
     const stats = await this.stats();
     const [video] = inbound(stats, 'video');
     const [audio] = inbound(stats, 'audio');
     return {
+      seconds: (video?.timestamp ?? 0) / 1_000,
       width: video?.frameWidth ?? 0,
       frames: video?.framesDecoded ?? 0,
       framesReceived: video?.framesReceived ?? 0,

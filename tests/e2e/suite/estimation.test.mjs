@@ -35,7 +35,7 @@ impairedScenario('the layer of a viewer without wishes follows its link down and
     // What the queue's 300 ms delay at once has to be bridged, and some of it overflows.
     const { audioSamplesConcealed } = during([...step, ...narrow, ...up]);
     assert.ok(audioSamplesConcealed < 0.75 * SAMPLE_RATE, `${audioSamplesConcealed} samples concealed`);
-    assert.ok(narrow.every(({ width }) => width < WIDTHS.a), `widths ${narrow.map(({ width }) => width)}`);
+    assert.ok(narrow.every(({ width }) => width < WIDTHS.a), `widths ${widthsOf(narrow)}`);
   });
 });
 
@@ -78,7 +78,7 @@ impairedScenario('sound is whole where hardly more than sound fits, and the lowe
   tell('the lowest layer came after', await viewer.widthIs('of the lowest layer', BEST_TIMEOUT_MS, (width) => width === WIDTHS.c));
   await assertObserved(() => viewer.observe(WATCH_MS), (samples) => {
     tellRate(samples);
-    assert.ok(samples.every(({ width }) => width === WIDTHS.c), `widths ${samples.map(({ width }) => width)}`);
+    assert.ok(samples.every(({ width }) => width === WIDTHS.c), `widths ${widthsOf(samples)}`);
     assertSmooth(samples);
     assertHeard(samples);
   });
@@ -94,7 +94,7 @@ impairedScenario('a viewer with a wide link keeps the best layer beside one with
   await impairment.impair(narrow, ONE_LAYER_LESS);
   await assertObserved(() => wide.observe(LOWER_TIMEOUT_MS + WATCH_MS), (samples) => {
     tellRate(samples);
-    assert.ok(samples.every(({ width }) => width === WIDTHS.a), `widths ${samples.map(({ width }) => width)}`);
+    assert.ok(samples.every(({ width }) => width === WIDTHS.a), `widths ${widthsOf(samples)}`);
     assertSmooth(samples);
     assertHeard(samples);
   });
@@ -147,11 +147,15 @@ function assertHeard(samples) {
   assert.ok(audioSamplesConcealed < audioSamples / 50, `${audioSamplesConcealed} of ${audioSamples} samples concealed`);
 }
 
+function widthsOf(samples) {
+  return [...new Set(samples.map(({ width }) => width))];
+}
+
 function tell(what, seconds) {
   console.log(`${what} ${seconds.toFixed(1)} s`);
 }
 
 function tellRate(samples) {
-  const { bytes, frames, freezes, frozen } = during(samples);
-  console.log(`${(bytes * 8 / WATCH_MS).toFixed(0)} kb/s, ${frames} frames, ${freezes} freezes of ${frozen.toFixed(1)} s, widths ${[...new Set(samples.map(({ width }) => width))]}`);
+  const { seconds, bytes, frames, freezes, frozen } = during(samples);
+  console.log(`${(bytes * 8 / 1_000 / seconds).toFixed(0)} kb/s, ${frames} frames, ${freezes} freezes of ${frozen.toFixed(2)} s, widths ${widthsOf(samples)}`);
 }
