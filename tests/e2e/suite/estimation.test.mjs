@@ -1,7 +1,7 @@
 // The server finds out what a subscriber's link holds, and gives everybody the best layer that fits.
 
 import assert from 'node:assert/strict';
-import { inbound } from '../harness/browser.mjs';
+import { codecOf, inbound, outbound } from '../harness/browser.mjs';
 import { link } from '../harness/impairment.mjs';
 import { allLayersSent, THREE_LAYERS, WIDTHS } from '../harness/layers.mjs';
 import { assertObserved, assertWatched, impairedScenario } from '../harness/scenario.mjs';
@@ -23,10 +23,12 @@ const NARROW_MS = 6_000;
 const WATCH_MS = 10_000;
 const SAMPLE_RATE = 48_000;
 
-impairedScenario('the layer of a viewer without wishes follows its link down and up', {}, async ({ open, impairment }) => {
-  const publisher = await publisherOfThree(open);
-  await assertObserved(() => stepDownAndUp(open, publisher, impairment), assertStepsHardlyNoticed);
-});
+for (const codec of ['VP8', 'H264']) {
+  impairedScenario(`the layer of ${codec} that a viewer without wishes gets follows its link down and up`, {}, async ({ open, impairment }) => {
+    const publisher = await publisherOfThree(open, codec);
+    await assertObserved(() => stepDownAndUp(open, publisher, impairment), assertStepsHardlyNoticed);
+  });
+}
 
 // The link of a new viewer that has had the best layer for a while becomes narrow, and wide again: who
 // has come down before, if only for a moment, stays down for longer. Resolves to the queue some seconds
@@ -125,10 +127,12 @@ impairedScenario('two tabs that send three layers see what fits through 1 Mb/s',
   });
 });
 
-async function publisherOfThree(open) {
-  const publisher = await open({ ...THREE_LAYERS, codec: 'VP8' });
+async function publisherOfThree(open, codec = 'VP8') {
+  const publisher = await open({ ...THREE_LAYERS, codec });
   await allLayersSent(publisher);
-  return publisher.stats();
+  const stats = await publisher.stats();
+  assert.equal(codecOf(stats, outbound(stats, 'video')[0]), codec);
+  return stats;
 }
 
 function seesBest(viewer) {
