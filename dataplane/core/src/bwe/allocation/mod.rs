@@ -178,9 +178,10 @@ fn must_shrink(now: Timestamp, hard: u64, shares: &mut [Share]) -> bool {
 }
 
 /// Legs that come in, or come up in the order of service, are served at once: others go down for them
-/// if the order says so.
+/// if the order says so. Nobody does for one that there is nothing of yet.
 fn admit_new(now: Timestamp, roomy: Room, order: &Order, shares: &mut [Share]) {
-    if !shares.iter().any(|share| share.is_new && share.is_video()) {
+    let comes_in = |share: &Share| share.is_new && share.is_video() && !share.is_silent();
+    if !shares.iter().any(comes_in) {
         return;
     }
     let wanted = plan(roomy, order, shares);

@@ -194,6 +194,14 @@ fn a_little_too_much_is_borne_for_a_while() {
 }
 
 #[test]
+fn nobody_goes_down_for_a_leg_of_which_nothing_is_received() {
+    let mut shares = vec![camera(&[500_000, 1_000_000]), camera(&[0, 0])];
+    assert_eq!(run(&mut shares, 0, 3_000, 2_000_000), [Some(1), None]);
+    // It fits, though nobody would go up to it.
+    assert_eq!(run(&mut shares, 3_000, 9_000, 1_050_000), [Some(1), None]);
+}
+
+#[test]
 fn a_leg_that_never_went_down_comes_up_after_a_second() {
     let mut shares = [camera(&SIMULCAST)];
     assert_eq!(run(&mut shares, 0, 10_000, 700_000), [Some(1)]);
@@ -363,11 +371,13 @@ fn climbing(steps: &[u64]) -> Share {
 
 fn legs() -> impl Strategy<Value = Vec<Share>> {
     let rates = proptest::collection::vec(20_000_u64..1_000_000, 1..6);
-    let leg = (0..3, 0_u8..3, rates).prop_map(|(kind, priority, steps)| {
+    let leg = (0..4, 0_u8..3, rates).prop_map(|(kind, priority, steps)| {
         let layers = climbing(&steps).wish().layers.clone();
         match kind {
             0 => audio_leg(),
             1 => Share::new(wish(LegKind::Screen, priority, &layers)),
+            // Its publisher sends nothing.
+            2 => camera(&layers.iter().map(|_| 0).collect::<Vec<_>>()),
             _ => Share::new(wish(LegKind::Camera, priority, &layers)),
         }
     });
@@ -451,7 +461,12 @@ proptest! {
         let enough = shares.iter().map(best).sum::<u64>() * 2 + 1_000_000;
         allocate(ms(0), enough, &mut shares);
         for share in &shares {
-            prop_assert_eq!(share.grant().reason, Reason::Best);
+            let reason = if share.is_silent() {
+                Reason::PublisherNotSending
+            } else {
+                Reason::Best
+            };
+            prop_assert_eq!(share.grant().reason, reason);
         }
     }
 }
