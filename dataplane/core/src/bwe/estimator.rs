@@ -26,12 +26,12 @@ use crate::time::Timestamp;
 /// Estimates how much the path to one subscriber carries.
 ///
 /// The owner calls [`Self::handle_sent`] for each packet that leaves with a transport-wide sequence
-/// number, [`Self::handle_feedback`] for each feedback, and [`Self::poll`] when [`Self::next_at`]
-/// has passed and on its ticks. While [`Self::wanted_probe`] gives a packet, one of that size is to
-/// be sent.
+/// number, [`Self::handle_feedback`] for each feedback, and [`Self::poll`] on its ticks, some ten times a
+/// second. While [`Self::wanted_probe`] gives a packet, one of that size is to be sent;
+/// [`Self::next_probe_at`] tells when the next one is due.
 ///
-/// Memory: 8192 bytes of history, 6012 of packets that came, 2 KiB of all the rest. Nothing is
-/// allocated after the start.
+/// Memory: 8192 bytes of history, which may become eight times as many, 6012 of packets that came, 2 KiB
+/// of all the rest. Nothing else is allocated after the start.
 #[derive(Debug)]
 pub struct Estimator {
     // What every packet touches.
@@ -189,10 +189,9 @@ impl Estimator {
         self.poll_probes(now);
     }
 
-    /// When [`Self::poll`] or [`Self::wanted_probe`] will have something to do, if nothing comes
-    /// between. None if nothing will: silence is noticed on ticks.
-    pub fn next_at(&self, now: Timestamp) -> Option<Timestamp> {
-        self.probes.next_at(now, &self.situation(now))
+    /// When [`Self::wanted_probe`] gives the next packet of the probe under way; none without one.
+    pub fn next_probe_at(&self, now: Timestamp) -> Option<Timestamp> {
+        self.probes.next_packet_at(now)
     }
 
     /// Bits a second that the path carries.

@@ -203,22 +203,11 @@ impl ProbeController {
         id
     }
 
-    /// When [`Self::wanted`] or [`Self::update`] will have something to do, if nothing comes
-    /// between.
-    pub(super) fn next_at(&self, now: Timestamp, situation: &Situation) -> Option<Timestamp> {
-        if let Some(cluster) = &self.cluster {
-            let wait = cluster.due_at(micros(now)) - micros(now);
-            let wait = Duration::from_micros(u64::try_from(wait).unwrap_or_default());
-            return Some((now + wait).min(cluster.created_at + CLUSTER_AGE_MAX));
-        }
-        if self.awaited_until.is_some() {
-            return self.awaited_until;
-        }
-        let may_probe = situation.has_room() || !self.has_begun;
-        (situation.calm && may_probe && situation.estimate < self.enough()).then(|| {
-            self.begun_at
-                .map_or(now, |begun| begun + self.period(now, situation.estimate))
-        })
+    /// When [`Self::wanted`] gives the next packet of the probe under way; none without one.
+    pub(super) fn next_packet_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let cluster = self.cluster.as_ref()?;
+        let wait = cluster.due_at(micros(now)) - micros(now);
+        Some(now + Duration::from_micros(u64::try_from(wait).unwrap_or_default()))
     }
 
     /// An estimate with which all that is wanted can be sent with some room.

@@ -297,9 +297,9 @@ impl Congestion {
         self.probes
     }
 
-    /// When a packet that waits may leave, or a probe is due; none if there is neither.
+    /// When a packet that waits may leave, or one of a probe under way; none if there is neither.
     pub(crate) fn next_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let (release, probe) = (self.pacer.next_at(now), self.estimator.next_at(now));
+        let (release, probe) = (self.pacer.next_at(now), self.estimator.next_probe_at(now));
         match (release, probe) {
             (Some(release), Some(probe)) => Some(release.min(probe)),
             (release, probe) => release.or(probe),

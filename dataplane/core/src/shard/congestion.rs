@@ -37,7 +37,7 @@ impl Pacing {
         if !core::mem::replace(&mut congestion.is_listed, true) {
             self.sessions.push(key);
         }
-        // Also if it is listed: a probe of some seconds hence must not hold up a packet.
+        // Also if it is listed: a packet of a probe must not hold up one that waits.
         self.next = Some(self.next.map_or(at, |next| next.min(at)));
     }
 

@@ -54,7 +54,7 @@ fn come_through(probes: &mut ProbeController, at: u64, estimate: u64) -> Option<
 fn without_demand_nothing_is_probed() {
     let mut probes = wanting(0);
     assert_eq!(probes.update(ms(0), &situation(300_000)), None);
-    assert_eq!(probes.next_at(ms(0), &situation(300_000)), None);
+    assert_eq!(probes.next_packet_at(ms(0)), None);
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn nothing_is_probed_while_a_queue_fills_or_drains() {
     let mut busy = situation(300_000);
     busy.calm = false;
     assert_eq!(probes.update(ms(0), &busy), None);
-    assert_eq!(probes.next_at(ms(0), &busy), None);
+    assert_eq!(probes.next_packet_at(ms(0)), None);
 }
 
 #[test]
@@ -255,21 +255,27 @@ fn a_probe_that_cannot_be_sent_is_given_up() {
 }
 
 #[test]
-fn it_knows_when_it_has_something_to_do() {
+fn it_knows_when_a_packet_of_a_probe_is_due() {
     let mut probes = wanting(4_000_000);
     let calm = situation(1_000_000);
-    assert_eq!(probes.next_at(ms(7), &calm), Some(ms(7)));
+    assert_eq!(probes.next_packet_at(ms(7)), None);
     probes.update(ms(7), &calm);
-    assert_eq!(probes.next_at(ms(7), &calm), Some(ms(7)));
+    assert_eq!(probes.next_packet_at(ms(7)), Some(ms(7)));
     let packet = probes.wanted(ms(7)).unwrap();
     probes.sent(ms(7), packet.bytes);
-    let next = probes.next_at(ms(7), &calm).unwrap();
+    let next = probes.next_packet_at(ms(7)).unwrap();
     assert_eq!(probes.wanted(ms(7)), None);
     assert!(next > ms(10) && probes.wanted(next).is_some());
     send_all(&mut probes, 12);
-    // Its result is awaited for a second, and after five the next is due.
-    let until = probes.next_at(ms(50), &calm).unwrap();
-    assert!(until > ms(1000) && until < ms(1100));
-    probes.update(until, &calm);
-    assert_eq!(probes.next_at(until, &calm), Some(ms(5007)));
+    assert_eq!(probes.next_packet_at(ms(50)), None);
+}
+
+#[test]
+fn the_next_probe_waits_for_its_time() {
+    let mut probes = wanting(4_000_000);
+    let calm = situation(1_000_000);
+    probes.update(ms(7), &calm);
+    send_all(&mut probes, 7);
+    let begins = (8..10_000).find(|at| probes.update(ms(*at), &calm).is_some());
+    assert_eq!(begins, Some(5_007));
 }
