@@ -25,6 +25,13 @@ impl<'a> LostNumbers<'a> {
             following: 0,
         }
     }
+
+    /// How many numbers there are, without reading them one by one.
+    pub(super) fn total(&self) -> usize {
+        let (entries, _) = self.rest.as_chunks();
+        let of_entry = |[_, _, b0, b1]: &[u8; 4]| 1 + b0.count_ones() + b1.count_ones();
+        entries.iter().map(|entry| of_entry(entry) as usize).sum()
+    }
 }
 
 impl Iterator for LostNumbers<'_> {

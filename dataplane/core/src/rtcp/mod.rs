@@ -14,7 +14,7 @@ mod writer;
 
 pub use feedback::{FullIntraRequests, LostNumbers};
 pub use goodbye::Sources;
-pub use packet::{Packet, Packets, RtcpError, packets};
+pub use packet::{LOST_MAX, Packet, Packets, RtcpError, packets};
 pub use report::{ReportBlock, ReportBlocks, SenderInfo};
 pub use transport_feedback::{
     Arrivals, FeedbackHeader, STATUSES_MAX, TICKS_PER_SECOND, TransportFeedback,

@@ -8,12 +8,17 @@ use super::cursor::Reader;
 use super::feedback::{FullIntraRequests, LostNumbers, parse_payload_feedback};
 use super::goodbye::Sources;
 use super::report::{ReportBlocks, parse_receiver_report, parse_sender_report};
-use super::transport_feedback::TransportFeedback;
+use super::transport_feedback::{STATUSES_MAX, TransportFeedback};
 use crate::time::NtpTime;
 
-/// The packets of an opened compound packet, in their order. The first error is the last item.
+/// The packets of an opened compound packet, in their order. The first error is the last item. A few
+/// bytes can name thousands of RTP packets, so a compound that names too many is not read to its end.
 pub fn packets(compound: &[u8]) -> Packets<'_> {
-    Packets { rest: compound }
+    Packets {
+        rest: compound,
+        statuses_left: STATUSES_MAX,
+        lost_left: LOST_MAX,
+    }
 }
 
 /// One packet of a compound packet.
@@ -96,6 +101,8 @@ pub enum Packet<'a> {
 #[derive(Clone, Debug)]
 pub struct Packets<'a> {
     rest: &'a [u8],
+    statuses_left: u16,
+    lost_left: usize,
 }
 
 impl<'a> Packets<'a> {
@@ -115,7 +122,21 @@ impl<'a> Packets<'a> {
         if flags & PADDING_BIT != 0 {
             body = without_padding(body)?;
         }
-        parse(packet_type, flags & COUNT_MASK, body)
+        let packet = parse(packet_type, flags & COUNT_MASK, body, self.statuses_left)?;
+        self.take_account(&packet)?;
+        Ok(packet)
+    }
+
+    /// Counts the RTP packets that a packet names.
+    fn take_account(&mut self, packet: &Packet<'_>) -> Result<(), RtcpError> {
+        if let Packet::TransportFeedback(feedback) = packet {
+            // No more than is left was read.
+            self.statuses_left -= feedback.status_count;
+        } else if let Packet::Nack { numbers, .. } = packet {
+            let left = self.lost_left.checked_sub(numbers.total());
+            self.lost_left = left.ok_or(RtcpError::TooManyLost)?;
+        }
+        Ok(())
     }
 }
 
@@ -147,8 +168,10 @@ pub enum RtcpError {
     Padding,
     /// Transport-wide feedback with a reserved status symbol.
     ReservedStatus,
-    /// Transport-wide feedback about more than [`STATUSES_MAX`](super::STATUSES_MAX) packets.
+    /// Transport-wide feedback about more than [`STATUSES_MAX`] packets, with what stood before it.
     TooManyStatuses,
+    /// More than [`LOST_MAX`] packets are asked for again, with what stood before it.
+    TooManyLost,
 }
 
 impl From<RtcpError> for DropReason {
@@ -157,7 +180,12 @@ impl From<RtcpError> for DropReason {
     }
 }
 
-fn parse(packet_type: u8, count: u8, body: &[u8]) -> Result<Packet<'_>, RtcpError> {
+fn parse(
+    packet_type: u8,
+    count: u8,
+    body: &[u8],
+    statuses_max: u16,
+) -> Result<Packet<'_>, RtcpError> {
     let mut reader = Reader { rest: body };
     match (packet_type, count) {
         (SENDER_REPORT, _) => parse_sender_report(count, reader),
@@ -172,7 +200,7 @@ fn parse(packet_type: u8, count: u8, body: &[u8]) -> Result<Packet<'_>, RtcpErro
             numbers: LostNumbers::new(reader.rest),
         }),
         (TRANSPORT_LAYER_FEEDBACK, FORMAT_TRANSPORT_WIDE) => {
-            TransportFeedback::parse(reader).map(Packet::TransportFeedback)
+            TransportFeedback::parse(reader, statuses_max).map(Packet::TransportFeedback)
         }
         (PAYLOAD_FEEDBACK, _) => parse_payload_feedback(count, reader),
         _ => Ok(Packet::Other { packet_type, count }),
@@ -193,6 +221,10 @@ fn without_padding(body: &[u8]) -> Result<&[u8], RtcpError> {
             .ok_or(RtcpError::Padding),
     }
 }
+
+/// Packets that one compound may ask for again: as many as a browser's list of missing ones holds
+/// (`kMaxNackPackets` of libwebrtc).
+pub const LOST_MAX: usize = 1000;
 
 pub(super) const VERSION: u8 = 2;
 pub(super) const PADDING_BIT: u8 = 0x20;

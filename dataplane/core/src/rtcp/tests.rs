@@ -451,3 +451,37 @@ fn a_nack_over_the_wrap_of_the_numbers_is_one_entry() {
     };
     assert_eq!(numbers.collect::<Vec<_>>(), [65_534, 65_535, 0, 14]);
 }
+
+/// A NACK of so many entries, each of seventeen packets.
+fn nack_of(entries: u8) -> Vec<u8> {
+    let mut bytes = vec![0x81, 205, 0, 2 + entries, 0, 0, 0, 7, 0, 0, 0, 9];
+    for _ in 0..entries {
+        bytes.extend([0, 1, 0xff, 0xff]);
+    }
+    bytes
+}
+
+#[test]
+fn a_compound_that_asks_for_too_many_packets_is_read_as_far_as_it_may() {
+    // 850 and 153 packets.
+    let compound = [nack_of(50), nack_of(9)].concat();
+    let read: Vec<_> = packets(&compound).map(|packet| packet.is_ok()).collect();
+    assert_eq!(read, [true, false]);
+    let compound = [nack_of(50), nack_of(8)].concat();
+    assert_eq!(count(&compound), 58 * 17);
+}
+
+#[test]
+fn a_compound_that_tells_of_too_many_packets_is_read_as_far_as_it_may() {
+    // Runs of packets that did not come; 5,000 in each feedback.
+    let feedback = [
+        &[0x8f, 205, 0, 5][..],
+        &[0, 0, 0, 7, 0, 0, 0, 9, 0, 1],
+        &5_000_u16.to_be_bytes(),
+        &[0, 0, 2, 3, 0x13, 0x88, 0, 0],
+    ]
+    .concat();
+    let compound = feedback.repeat(3);
+    let read: Vec<_> = packets(&compound).map(|packet| packet.err()).collect();
+    assert_eq!(read, [None, Some(RtcpError::TooManyStatuses)]);
+}

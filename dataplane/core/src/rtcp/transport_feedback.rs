@@ -42,13 +42,13 @@ impl<'a> TransportFeedback<'a> {
         }
     }
 
-    pub(super) fn parse(mut reader: Reader<'a>) -> Result<Self, RtcpError> {
+    pub(super) fn parse(mut reader: Reader<'a>, statuses_max: u16) -> Result<Self, RtcpError> {
         let (sender, media) = (reader.u32()?, reader.u32()?);
         let base_sequence_number = reader.u16()?;
         let status_count = reader.u16()?;
         let reference_time = reader.u24()?;
         let feedback_count = reader.u8()?;
-        if status_count > STATUSES_MAX {
+        if status_count > statuses_max {
             return Err(RtcpError::TooManyStatuses);
         }
         let mut statuses = Statuses::new(reader.rest, status_count);
@@ -181,7 +181,7 @@ pub(super) fn write_feedback(
     Some(covered.into())
 }
 
-/// Packets that one feedback may be about. The field allows eight times as many, which would let a
+/// Packets that the feedback of one compound may be about. The field allows eight times as many, which would let a
 /// few bytes cost much work; browsers report at least four times in a second.
 pub const STATUSES_MAX: u16 = 8192;
 
