@@ -1,7 +1,7 @@
 //! Transport-wide feedback joined with what was sent: who came, when by our clock, and who did not.
 //!
 //! A subscriber chooses every bit of it, so: only what was sent is joined, each packet once; a time
-//! that cannot be is not believed; and the work is bounded by what was sent.
+//! that cannot be is not believed; and the work is bounded by what one compound may tell of.
 
 use super::history::{HISTORY_MAX, History, Sent};
 use super::units::{compact, compact_distance, micros};

@@ -5,11 +5,15 @@ use super::units::{compact, compact_distance, micros};
 use crate::rtp::seq::nearest;
 use crate::time::Timestamp;
 
-/// The last [`HISTORY_MAX`] packets of a session. One counter numbers all that leaves over its
+/// The last packets of a session, [`HISTORY_MIN`] or more. One counter numbers all that leaves over its
 /// transport: every SSRC, retransmissions and padding too.
+///
+/// It grows where packets would be forgotten before the receiver can have told of them: on a long way,
+/// of many of them.
 #[derive(Debug)]
 pub(super) struct History {
-    entries: Box<[Entry; HISTORY_MAX]>,
+    /// A ring, by the lower bits of the number.
+    entries: Vec<Entry>,
     /// What the next packet gets.
     next: u64,
     /// All before it are known to have come, or are taken as no longer on the way.
@@ -35,7 +39,7 @@ impl Default for History {
     /// Nothing sent yet.
     fn default() -> Self {
         Self {
-            entries: Box::new([Entry::default(); HISTORY_MAX]),
+            entries: vec![Entry::default(); HISTORY_MIN],
             next: FIRST_NUMBER,
             settled: FIRST_NUMBER,
             in_flight: 0,
@@ -53,10 +57,11 @@ impl History {
     /// Takes note of the packet that got [`Self::next_number`].
     pub(super) fn insert(&mut self, now: Timestamp, bytes: u16, cluster: u8) {
         let number = self.next;
-        self.next += 1;
-        if let Some(oldest) = number.checked_sub(HISTORY_MAX as u64) {
-            self.settle_through(oldest);
+        if self.is_short(now) {
+            self.grow();
         }
+        self.next += 1;
+        self.settle_through(number.saturating_sub(self.len()));
         self.in_flight += u64::from(bytes);
         if let Some(entry) = self.entry_mut(number) {
             *entry = Entry {
@@ -96,10 +101,7 @@ impl History {
     }
 
     fn tell(&mut self, now: Timestamp, number: u64, fate: Fate) -> Option<Sent> {
-        let oldest = self
-            .forgotten
-            .max(self.next.saturating_sub(HISTORY_MAX as u64));
-        if !(oldest..self.next).contains(&number) {
+        if !(self.oldest()..self.next).contains(&number) {
             return None;
         }
         let now = micros(now);
@@ -128,13 +130,55 @@ impl History {
         }
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the place in the ring is the number's lower bits"
-    )]
-    fn entry_mut(&mut self, number: u64) -> Option<&mut Entry> {
-        self.entries.get_mut(number as usize % HISTORY_MAX)
+    /// The first that is remembered.
+    fn oldest(&self) -> u64 {
+        self.forgotten.max(self.next.saturating_sub(self.len()))
     }
+
+    /// Whether the next packet takes the place of one that may still be on the way, or the news of it.
+    fn is_short(&self, now: Timestamp) -> bool {
+        let replaced = self.next.saturating_sub(self.len());
+        if replaced < self.settled || self.entries.len() >= HISTORY_MAX {
+            return false;
+        }
+        let entry = self.entries.get(self.place(replaced));
+        let age = entry.map(|entry| compact_distance(entry.sent_at, compact(micros(now))));
+        age.is_some_and(|age| (0..ON_THE_WAY_MAX).contains(&age))
+    }
+
+    fn grow(&mut self) {
+        let mut grown = vec![Entry::default(); self.entries.len() * 2];
+        let mask = grown.len() - 1;
+        for number in self.oldest()..self.next {
+            let former = self.entries.get(self.place(number));
+            if let (Some(slot), Some(entry)) = (grown.get_mut(place(number, mask)), former) {
+                *slot = *entry;
+            }
+        }
+        self.entries = grown;
+    }
+
+    fn len(&self) -> u64 {
+        self.entries.len() as u64
+    }
+
+    fn place(&self, number: u64) -> usize {
+        place(number, self.entries.len().wrapping_sub(1))
+    }
+
+    fn entry_mut(&mut self, number: u64) -> Option<&mut Entry> {
+        let place = self.place(number);
+        self.entries.get_mut(place)
+    }
+}
+
+/// In a ring that is so long, less one.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the place in the ring is the number's lower bits"
+)]
+const fn place(number: u64, mask: usize) -> usize {
+    number as usize & mask
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -155,11 +199,19 @@ enum Fate {
     Received,
 }
 
-/// Packets that are remembered: at 20 Mb/s in packets of 1200 bytes half a second, which is a
+/// Packets that are remembered at first: at 20 Mb/s in packets of 1200 bytes half a second, which is a
 /// feedback interval (at that rate 50 ms) and a round trip of 400 ms. 8 KiB.
-pub(super) const HISTORY_MAX: usize = 1024;
+const HISTORY_MIN: usize = 1024;
 
-const _: () = assert!(HISTORY_MAX.is_power_of_two() && size_of::<Entry>() == 8);
+/// And at most: those of a second and more if a subscriber gets as much as it may, the sound of a hundred
+/// and their pictures. 64 KiB. A feedback tells of no more.
+pub(super) const HISTORY_MAX: usize = 8192;
+
+const _: () = assert!(HISTORY_MIN.is_power_of_two() && HISTORY_MAX.is_power_of_two());
+const _: () = assert!(size_of::<Entry>() == 8);
+
+/// Microseconds that a packet, and then the news of it, take at most where an estimate is of use.
+const ON_THE_WAY_MAX: i32 = 1_500_000;
 
 /// Its lower sixteen bits are zero, and numbers that a feedback makes up before it do not wrap.
 const FIRST_NUMBER: u64 = 1 << 16;
@@ -212,7 +264,10 @@ mod tests {
 
     #[test]
     fn what_was_never_sent_or_is_forgotten_is_not_joined() {
-        let mut history = sent(2000);
+        let mut history = History::default();
+        for index in 0..2000 {
+            history.insert(ms(100 + index * 2), 1000, 0);
+        }
         for number in [2000, 2001, 30_000, 975, 0, 65_535] {
             let number = history.extend(number);
             assert_eq!(history.received(ms(3000), number), None);
@@ -220,8 +275,43 @@ mod tests {
         }
         for number in [976, 1999] {
             let number = history.extend(number);
-            assert!(history.received(ms(3000), number).is_some());
+            assert!(history.received(ms(4200), number).is_some());
         }
+    }
+
+    #[test]
+    fn what_may_still_be_on_the_way_is_not_forgotten() {
+        // 5,000 packets a second, of which nothing is told for 0.8 s.
+        let mut history = History::default();
+        for index in 0..20_000_u64 {
+            history.insert(ms(100 + index / 5), 1000, 0);
+            let Some(told) = index.checked_sub(4000) else {
+                continue;
+            };
+            let number = FIRST_NUMBER + told;
+            let sent = history.received(ms(100 + index / 5), number);
+            assert_eq!(sent.unwrap().at, 1000 * (100 + told.cast_signed() / 5));
+        }
+        assert_eq!(history.bytes_in_flight(), 3_999_000 + 1000);
+    }
+
+    #[test]
+    fn no_more_memory_is_taken_than_a_feedback_can_tell_of() {
+        let mut history = History::default();
+        for _ in 0..100_000 {
+            history.insert(ms(100), 1000, 0);
+        }
+        assert_eq!(history.bytes_in_flight(), HISTORY_MAX as u64 * 1000);
+    }
+
+    #[test]
+    fn no_memory_is_taken_for_what_was_told() {
+        let mut history = History::default();
+        for number in FIRST_NUMBER..FIRST_NUMBER + 100_000 {
+            history.insert(ms(100), 1000, 0);
+            history.received(ms(100), number);
+        }
+        assert_eq!(history.len(), HISTORY_MIN as u64);
     }
 
     #[test]
@@ -260,8 +350,12 @@ mod tests {
     }
 
     #[test]
-    fn without_feedback_what_is_in_flight_is_bounded_by_the_history() {
-        assert_eq!(sent(5000).bytes_in_flight(), 1024 * 1000);
+    fn what_nothing_is_told_of_for_long_is_not_in_flight_any_more() {
+        let mut history = History::default();
+        for index in 0..5000 {
+            history.insert(ms(index * 2), 1000, 0);
+        }
+        assert_eq!(history.bytes_in_flight(), 1024 * 1000);
     }
 
     #[test]
