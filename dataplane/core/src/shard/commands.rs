@@ -12,6 +12,7 @@ use shared::protocol::{
 use self::check::Draft;
 use super::Shard;
 use super::sessions::SessionKey;
+use super::tracks::LegKey;
 use crate::egress::Start;
 use crate::handshake::HandshakeInput;
 use crate::outbox::Outbox;
@@ -97,6 +98,7 @@ impl Shard {
         out: &mut impl Outbox,
     ) -> Result<Reply, CommandError> {
         Draft::check(self, id, changes, model)?;
+        let mut begun = Vec::new();
         for change in changes {
             if let Change::Open(credentials) = change {
                 let report_ssrc = self.random_ssrc();
@@ -107,25 +109,34 @@ impl Shard {
             }
             let key = self.sessions.key(id).ok_or(CommandError::UnknownSession)?;
             self.current = Some(key);
-            self.apply(now, key, change, out);
+            begun.extend(self.apply(now, key, change, out));
         }
-        if let (Some(model), Some(key)) = (model, self.sessions.key(id))
-            && let Some(session) = self.sessions.get_mut(key)
-        {
+        let Some(key) = self.sessions.key(id) else {
+            return Ok(Reply::Done);
+        };
+        self.start_legs(now, key, &begun, out);
+        if let (Some(model), Some(session)) = (model, self.sessions.get_mut(key)) {
             session.model.clear();
             session.model.extend_from_slice(model);
         }
         Ok(Reply::Done)
     }
 
-    fn apply(&mut self, now: Timestamp, key: SessionKey, change: &Change, out: &mut impl Outbox) {
+    /// Makes one change. Returns the leg that begins with it.
+    fn apply(
+        &mut self,
+        now: Timestamp,
+        key: SessionKey,
+        change: &Change,
+        out: &mut impl Outbox,
+    ) -> Option<LegKey> {
         match change {
             Change::Open(_) => {}
             Change::SetRemote(remote) => self.set_remote(key, remote, out),
             Change::RestartIce { local, remote } => self.sessions.restart_ice(key, local, remote),
             Change::Publish(parameters) => self.publish(key, parameters),
             Change::Unpublish { number } => self.unpublish(key, *number, out),
-            Change::Subscribe(parameters) => self.subscribe(now, key, parameters, out),
+            Change::Subscribe(parameters) => return self.subscribe(now, key, parameters, out),
             Change::Unsubscribe { number } => self.unsubscribe(now, key, *number, out),
             Change::Resubscribe {
                 number,
@@ -134,12 +145,8 @@ impl Shard {
                 selection,
                 hints,
             } => {
-                let session = self.sessions.get(key);
-                let leg = session.and_then(|session| session.leg(*number));
-                let Some(leg) = leg else { return };
-                let Some(entry) = self.tracks.leg_mut(leg) else {
-                    return;
-                };
+                let leg = self.sessions.get(key)?.leg(*number)?;
+                let entry = self.tracks.leg_mut(leg)?;
                 let goes_on = entry.leg.is_fed_as(*source, codecs, selection);
                 let begins_anew = !goes_on && entry.leg.resubscribe(*source, codecs, *selection);
                 entry.leg.set_hints(*hints);
@@ -151,11 +158,12 @@ impl Shard {
                 if !goes_on {
                     self.add_to_congestion(now, key, leg, out);
                 }
-                self.start_leg(now, leg, out);
                 self.add_to_speakers(now, key, leg);
+                return Some(leg);
             }
             Change::LimitAudio { loudest } => self.limit_audio(now, key, *loudest),
         }
+        None
     }
 
     fn set_remote(&mut self, key: SessionKey, remote: &RemoteTransport, out: &mut impl Outbox) {
@@ -225,15 +233,13 @@ impl Shard {
         key: SessionKey,
         parameters: &SubscribeParameters,
         out: &mut impl Outbox,
-    ) {
+    ) -> Option<LegKey> {
         let [a, b, c, d, ..] = self.sessions.random().to_be_bytes();
         let start = Start {
             sequence_number: u16::from_be_bytes([a, b]),
             rtx_sequence_number: u16::from_be_bytes([c, d]),
         };
-        let Some(session) = self.sessions.get_mut(key) else {
-            return;
-        };
+        let session = self.sessions.get_mut(key)?;
         let leg = self.tracks.subscribe(key, parameters, start);
         let position = session
             .legs
@@ -244,8 +250,8 @@ impl Shard {
         }
         self.tracks.feed(leg, parameters.source, out);
         self.add_to_congestion(now, key, leg, out);
-        self.start_leg(now, leg, out);
         self.add_to_speakers(now, key, leg);
+        Some(leg)
     }
 
     fn unsubscribe(&mut self, now: Timestamp, key: SessionKey, number: u32, out: &mut impl Outbox) {

@@ -11,25 +11,43 @@ use crate::relay::RelayMessage;
 use crate::time::Timestamp;
 
 impl Shard {
-    /// A leg begins, or its session has connected: it needs a key frame of the layer that it is to
-    /// get.
+    /// A leg begins: it needs a key frame of the layer that it is to get.
     pub(super) fn start_leg(&mut self, now: Timestamp, key: LegKey, out: &mut impl Outbox) {
-        if let Some((track, layer)) = self.choose(now, key, out) {
-            self.need_keyframe(now, track, layer, out);
+        let session = self.tracks.leg(key).map(|entry| entry.session);
+        if let Some(session) = session {
+            self.start_legs(now, session, &[key], out);
         }
     }
 
-    /// Lets a leg choose its layer anew. Returns what it needs a key frame of then.
-    fn choose(
+    /// Legs of a session begin, or it has connected. What its path carries is shared out once for all of
+    /// them: each time looks at every leg of the session.
+    pub(super) fn start_legs(
         &mut self,
         now: Timestamp,
-        key: LegKey,
+        session: SessionKey,
+        legs: &[LegKey],
         out: &mut impl Outbox,
-    ) -> Option<KeyframeWish> {
-        let (entry, track) = self.tracks.leg_and_track(key)?;
-        entry.leg.select(now, &track.publication);
-        let session = entry.session;
+    ) {
+        for leg in legs {
+            self.select(now, *leg);
+        }
         self.allocate(now, session, out);
+        for leg in legs {
+            if let Some((track, layer)) = self.keyframe_of(*leg) {
+                self.need_keyframe(now, track, layer, out);
+            }
+        }
+    }
+
+    /// Lets a leg choose among the layers that are received.
+    fn select(&mut self, now: Timestamp, key: LegKey) {
+        if let Some((entry, track)) = self.tracks.leg_and_track(key) {
+            entry.leg.select(now, &track.publication);
+        }
+    }
+
+    /// What a leg needs a key frame of.
+    fn keyframe_of(&self, key: LegKey) -> Option<KeyframeWish> {
         let entry = self.tracks.leg(key)?;
         entry.track.zip(entry.leg.wants_keyframe())
     }
@@ -51,7 +69,9 @@ impl Shard {
             };
             let session = entry.session;
             self.current = Some(session);
-            let wanted = self.choose(now, leg, out);
+            self.select(now, leg);
+            self.allocate(now, session, out);
+            let wanted = self.keyframe_of(leg);
             self.need_if_there(now, session, wanted, out);
         }
         self.current = None;

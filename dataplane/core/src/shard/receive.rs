@@ -159,9 +159,7 @@ impl Shard {
                 let legs: Vec<_> = session.legs.iter().map(|(_, leg)| *leg).collect();
                 self.counters.increment(Counter::HandshakesCompleted);
                 self.events.session(key);
-                for leg in legs {
-                    self.start_leg(now, leg, out);
-                }
+                self.start_legs(now, key, &legs, out);
             }
             HandshakeOutput::Failed => {
                 session.transport.failed();

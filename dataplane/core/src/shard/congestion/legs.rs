@@ -80,10 +80,10 @@ impl Shard {
         for waiting in waiting {
             self.send_waiting(now, key, waiting, out);
         }
-        for leg in legs {
-            self.lift_limits(leg);
-            self.start_leg(now, leg, out);
+        for leg in &legs {
+            self.lift_limits(*leg);
         }
+        self.start_legs(now, key, &legs, out);
     }
 
     /// A leg is not limited by its path any more.
