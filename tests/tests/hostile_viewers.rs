@@ -25,11 +25,15 @@ struct Attacked {
 }
 
 impl Attacked {
+    /// It agreed to tell when packets come, and the test tells what it tells.
     fn new(seed: u64) -> Self {
+        Self::by(seed, Feedback::Broken)
+    }
+
+    fn by(seed: u64, feedback: Feedback) -> Self {
         let mut call = Call::new(seed, TrackSpec::camera(), link(5_000_000));
         let options = ClientOptions {
-            // It agreed to, and the test tells what it tells.
-            feedback: Feedback::Broken,
+            feedback,
             ..ClientOptions::default()
         };
         let hostile = call.world.join_over(0, options, LinkModel::default());
@@ -122,6 +126,31 @@ fn a_storm_of_nacks_of_one_viewer_takes_nothing_from_the_others() {
         "nothing is asked of the publisher"
     );
     assert!(attacked.call.world.drops(0, DropReason::RetransmissionMiss) > 60_000);
+    attacked.end(began);
+}
+
+#[test]
+fn a_storm_of_nacks_takes_a_bounded_part_of_a_core_also_where_nothing_is_known_of_the_path() {
+    let mut attacked = Attacked::by(4, Feedback::None);
+    let began = attacked.call.world.now;
+    let ssrc = attacked.media_ssrc();
+    let world = &mut attacked.call.world;
+    let before = world.counter(0, Counter::RtpPacketsRetransmitted);
+    for turn in 0..1_000 {
+        let received = &world.leg(attacked.hostile, 0).received;
+        let last = *received.keys().last().unwrap() as u16;
+        // In turn such as share what is remembered of their repeats, if that is so many packets.
+        let of_one_place =
+            |back: u16| [0, 64, 128, 256].map(|apart| last.wrapping_sub(back + apart));
+        let asked: Vec<u16> = (0..16)
+            .flat_map(|back| of_one_place(turn % 64 + back))
+            .collect();
+        world.nack(attacked.hostile, ssrc, &asked);
+        world.run_for_ms(2);
+    }
+    // 10 Mb/s in packets of 700 bytes and more, for two seconds.
+    let repeated = world.counter(0, Counter::RtpPacketsRetransmitted) - before;
+    assert!((1..4_000).contains(&repeated), "{repeated}");
     attacked.end(began);
 }
 

@@ -195,8 +195,8 @@ pub(crate) struct Repeater {
     ssrc: Option<u32>,
     next_index: u64,
     kind: MediaKind,
-    /// By index modulo its length. A later packet takes the place of an earlier one, whose repeats
-    /// are forgotten then. Made with the first repeat: most subscribers lose nothing.
+    /// By index modulo its length. Another packet takes the place of one that could be repeated again by
+    /// then; what was known of it is forgotten. Made with the first repeat: most subscribers lose nothing.
     history: Vec<Repeated>,
 }
 
@@ -215,7 +215,8 @@ impl Repeater {
         self.ssrc
     }
 
-    /// Whether there may be a repeat of this packet now.
+    /// Whether there may be a repeat of this packet now. Also of another one whose place it would take:
+    /// who asks for two of one place in turn must not get them the more often.
     fn check(
         &self,
         now: Timestamp,
@@ -225,8 +226,9 @@ impl Repeater {
         let interval = round_trip.map_or(INTERVAL_MIN, |round_trip| round_trip.max(INTERVAL_MIN));
         let repeated = self.place(index).and_then(|place| self.history.get(place));
         let refuses = repeated.is_some_and(|repeated| {
-            let is_soon = now.since(repeated.last_at) < interval;
-            repeated.is_of(index) && (repeated.count >= REPEATS_MAX || is_soon)
+            let is_soon = repeated.count > 0 && now.since(repeated.last_at) < interval;
+            let is_spent = repeated.index == index && repeated.count >= REPEATS_MAX;
+            is_soon || is_spent
         });
         if refuses {
             return Err(DropReason::RetransmissionBudget);
@@ -301,12 +303,6 @@ struct Repeated {
     last_at: Timestamp,
     count: u8,
     refusals: u8,
-}
-
-impl Repeated {
-    fn is_of(&self, index: u64) -> bool {
-        self.index == index && self.count > 0
-    }
 }
 
 /// How often one packet is sent again.

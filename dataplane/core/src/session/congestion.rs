@@ -12,7 +12,7 @@ use shared::protocol::EstimateReport;
 
 pub(crate) use self::legs::LegState;
 use self::legs::Legs;
-use self::repeat_budget::RepeatBudget;
+pub(crate) use self::repeat_budget::RepeatBudget;
 use crate::bwe::allocation::{Budget, Share};
 use crate::bwe::{Admission, Batch, ESTIMATE_MAX, ESTIMATE_START, Estimator, Pacer};
 use crate::bwe::{ProbePacket, Released};
@@ -219,10 +219,12 @@ impl Congestion {
         times: u8,
     ) -> bool {
         let hopeless = if self.is_flooded(now) { 1 } else { 2 };
-        if !self
-            .legs
-            .give_up_if_hopeless(now, (leg, layer), times, hopeless)
-        {
+        // Of a path of which nothing is known, nothing can be said.
+        let is_hopeless = !self.is_deaf(now)
+            && self
+                .legs
+                .give_up_if_hopeless(now, (leg, layer), times, hopeless);
+        if !is_hopeless {
             return false;
         }
         self.forget(leg);
@@ -327,8 +329,7 @@ impl Congestion {
     /// a picture for that. A client that never says when packets came, though it agreed to, cannot be
     /// estimated, and gets all that it wants.
     fn budget(&self, now: Timestamp) -> u64 {
-        let is_deaf = |sent| self.heard_since.is_none() && now.since(sent) >= DEAF_AFTER;
-        if self.sent_since.is_some_and(is_deaf) {
+        if self.is_deaf(now) {
             return ESTIMATE_MAX;
         }
         let mut estimate = self.estimator.estimate();
@@ -347,6 +348,12 @@ impl Congestion {
             return estimate.max(pictures);
         }
         estimate.max(self.estimator.snapshot().delay_based.min(pictures))
+    }
+
+    /// Whether the client does not tell when packets came, though it agreed to.
+    fn is_deaf(&self, now: Timestamp) -> bool {
+        let waited = |sent| now.since(sent) >= DEAF_AFTER;
+        self.heard_since.is_none() && self.sent_since.is_some_and(waited)
     }
 
     fn set_pace(&mut self, now: Timestamp, budget: u64) {

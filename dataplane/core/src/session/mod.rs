@@ -16,7 +16,7 @@ use rustc_hash::FxBuildHasher;
 use shared::id::SessionId;
 use shared::protocol::{Extension, ExtensionMapping};
 
-use self::congestion::{Congestion, Suspended};
+use self::congestion::{Congestion, RepeatBudget, Suspended};
 use self::ice::IceAgent;
 use self::speakers::Speakers;
 use self::ssrcs::SsrcTable;
@@ -44,6 +44,8 @@ pub(crate) struct Session {
     pub(crate) congestion: Option<Box<Congestion>>,
     /// Of `congestion`, while nothing can be measured any more.
     pub(crate) suspended: Option<Box<Suspended>>,
+    /// What is sent again while there is no `congestion`.
+    pub(crate) unmeasured_repeats: RepeatBudget,
     /// Of what the client receives, who is heard best; made when that is asked for.
     pub(crate) speakers: Option<Box<Speakers>>,
     pub(crate) clock: ClientClock,
@@ -72,6 +74,7 @@ impl Session {
             transport_feedback: None,
             congestion: None,
             suspended: None,
+            unmeasured_repeats: RepeatBudget::new(now),
             speakers: None,
             clock: ClientClock::default(),
             round_trip: None,

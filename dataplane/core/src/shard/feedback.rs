@@ -172,10 +172,10 @@ impl Shard {
             .tracks
             .leg_and_track(leg_key)
             .ok_or(DropReason::RetransmissionMiss)?;
-        let congestion = session.congestion.as_deref_mut();
+        let (congestion, unmeasured) = (&mut session.congestion, &mut session.unmeasured_repeats);
         let afford = |asked: &Asked<'_>| match congestion {
             Some(congestion) => congestion.afford_repeat(now, asked),
-            None => Ok(()),
+            None => unmeasured.spend(now, u64::MAX, asked.packet.bytes.len()),
         };
         let (leg, publication) = (&mut entry.leg, &track.publication);
         let repeat = match leg.retransmit(now, publication, number, afford) {

@@ -152,6 +152,24 @@ fn repeats_are_a_round_trip_apart_and_so_many_only() {
     assert_eq!(repeats, REPEATS_MAX);
 }
 
+#[test]
+fn who_asks_for_two_packets_of_one_place_in_turn_gets_them_no_more_often() {
+    let mut bench = Bench::vp8();
+    bench.feed(0, &key(1000, 1, 1)).unwrap();
+    for number in 2..=257 {
+        bench.feed(0, &delta(1000, number, number)).unwrap();
+    }
+    bench.repeat(0x0100).unwrap();
+    for _ in 0..10 {
+        for number in [0x0200, 0x0100] {
+            let asked = bench.repeat(number);
+            assert_eq!(asked, Err(DropReason::RetransmissionBudget), "{number:x}");
+        }
+    }
+    bench.now = bench.now + Duration::from_millis(100);
+    bench.repeat(0x0200).unwrap();
+}
+
 const FULL: DropReason = DropReason::RetransmissionBudget;
 
 /// How often a packet was refused in need, where there is no room for it.

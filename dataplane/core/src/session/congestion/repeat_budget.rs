@@ -6,25 +6,25 @@ use crate::time::Timestamp;
 
 /// What repeats may take of a path: a bucket that fills with a part of what the path carries.
 #[derive(Debug)]
-pub(super) struct RepeatBudget {
+pub(crate) struct RepeatBudget {
     bytes: u64,
     filled_at: Timestamp,
 }
 
 impl RepeatBudget {
     /// With what any path has.
-    pub(super) fn new(now: Timestamp) -> Self {
+    pub(crate) fn new(now: Timestamp) -> Self {
         Self {
             bytes: REPEAT_BYTES_MIN,
             filled_at: now,
         }
     }
 
-    /// Takes so many bytes, on a path of `bit_rate`.
+    /// Takes so many bytes, on a path of `bit_rate`, of which [`PATH_MAX`] counts at most.
     ///
     /// # Errors
     /// [`DropReason::RetransmissionBudget`] if they are not there.
-    pub(super) fn spend(
+    pub(crate) fn spend(
         &mut self,
         now: Timestamp,
         bit_rate: u64,
@@ -32,7 +32,7 @@ impl RepeatBudget {
     ) -> Result<(), DropReason> {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         let elapsed = u64::try_from(now.since(self.filled_at).as_micros()).unwrap_or(u64::MAX);
-        let per_second = bit_rate / 8 / 100 * REPEAT_PERCENT;
+        let per_second = bit_rate.min(PATH_MAX) / 8 / 100 * REPEAT_PERCENT;
         let filled = per_second.saturating_mul(elapsed.min(1_000_000)) / 1_000_000;
         // So short a time fills in no whole byte; it is not lost.
         if filled > 0 {
@@ -47,6 +47,10 @@ impl RepeatBudget {
 
 /// Of what the path carries, for packets that are asked for again.
 const REPEAT_PERCENT: u64 = 20;
+
+/// Bits a second. Nobody who has packets of 10 Mb/s repeated is still served by that, while who asks for
+/// them to do harm would take far more of a core than its packets are worth.
+const PATH_MAX: u64 = 50_000_000;
 
 /// A frame can be repeated on any path.
 const REPEAT_BYTES_MIN: u64 = 12_000;
@@ -67,6 +71,16 @@ mod tests {
         }
         // 200 packets of 1,000 bytes a second.
         assert!((2_000..2_050).contains(&repeated), "{repeated}");
+    }
+
+    #[test]
+    fn a_path_of_which_nothing_is_known_repeats_ten_megabits_a_second() {
+        let mut budget = RepeatBudget::new(ms(0));
+        let repeats = (0..10_000).flat_map(|millis| [millis; 20]);
+        let repeated = repeats
+            .filter(|millis| budget.spend(ms(*millis), u64::MAX, 1_000).is_ok())
+            .count();
+        assert!((12_500..12_600).contains(&repeated), "{repeated}");
     }
 
     #[test]
