@@ -122,7 +122,7 @@ words! {
         SubscriptionsNotSending = "subscriptions_publisher_not_sending",
         /// Subscribed tracks that get all that was asked for, and there is more.
         SubscriptionsAsked = "subscriptions_asked_for_less",
-        /// Subscribed tracks that nothing is asked of.
+        /// Subscribed tracks of which not even the lowest picture fits the estimate.
         SubscriptionsPaused = "subscriptions_paused",
         /// Subscribed tracks of audio that are not among the loudest that were asked for.
         SubscriptionsNotLoudest = "subscriptions_not_loudest",

@@ -154,13 +154,13 @@ pub struct LayerPlace {
 pub enum LayerReason {
     /// There is no better one.
     Best,
-    /// More does not fit the estimate.
+    /// A better picture does not fit the estimate.
     Bandwidth,
     /// The publisher does not send it.
     PublisherNotSending,
     /// The subscriber asked for no more.
     Asked,
-    /// The subscriber asked for nothing.
+    /// Not even the lowest picture fits the estimate: nothing is sent until it does.
     Paused,
     /// It is audio, and not among the loudest that the subscriber asked for.
     NotLoudest,

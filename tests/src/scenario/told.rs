@@ -38,7 +38,7 @@ impl Scenario {
         let is_possible = match told.reason {
             LayerReason::Best | LayerReason::PublisherNotSending => true,
             LayerReason::Asked => kind == MediaKind::Video,
-            LayerReason::Bandwidth => {
+            LayerReason::Bandwidth | LayerReason::Paused => {
                 self.held_back += 1;
                 kind == MediaKind::Video
                     && self.world.clients[client].options.feedback != Feedback::None
@@ -46,8 +46,6 @@ impl Scenario {
             LayerReason::NotLoudest => {
                 kind == MediaKind::Audio && self.loudest.contains_key(&client)
             }
-            // Nobody asks for nothing.
-            LayerReason::Paused => false,
         };
         if !is_possible {
             self.fault(&format!("client {client}: {told:?}"));

@@ -298,7 +298,7 @@ fn freeze_risk(report: &SubscriptionReport, estimate: Option<&EstimateReport>) -
     let queue_us = estimate.map_or(0, |estimate| estimate.queue_delay_us);
     let loss = fraction(report.fraction_lost);
     let stands = report.awaits_keyframe || !report.sending;
-    if matches!(report.reason, LayerReason::Paused | LayerReason::NotLoudest) {
+    if report.reason == LayerReason::NotLoudest {
         FreezeRisk::Low
     } else if stands || loss >= LOSS_HIGH || queue_us >= QUEUE_HIGH_US {
         FreezeRisk::High
@@ -446,9 +446,7 @@ mod tests {
             ..leg()
         };
         assert_eq!(freeze_risk(&silent, None), FreezeRisk::High);
-        for reason in [LayerReason::Paused, LayerReason::NotLoudest] {
-            silent.reason = reason;
-            assert_eq!(freeze_risk(&silent, None), FreezeRisk::Low);
-        }
+        silent.reason = LayerReason::NotLoudest;
+        assert_eq!(freeze_risk(&silent, None), FreezeRisk::Low);
     }
 }

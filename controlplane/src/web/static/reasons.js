@@ -86,7 +86,7 @@ export function explainLayer({ reason, awaitingKeyFrame, freezeRisk }) {
     case 'asked':
       return `You asked for this size.${shaky}`;
     case 'paused':
-      return 'Paused.';
+      return 'Paused: not even the smallest size fits your connection.';
     case 'notLoudest':
       return 'Others are louder just now.';
     default:

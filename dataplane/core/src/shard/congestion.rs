@@ -373,7 +373,6 @@ fn wish(now: Timestamp, tracks: &Tracks, state: &mut LegState) -> Wish {
         priority: entry.leg.hints().priority,
         layers: ladder.rates.iter().copied().collect(),
         asked_for_less: ladder.asked_for_less,
-        paused: false,
     };
     state.ladder = ladder;
     wish
@@ -386,7 +385,6 @@ fn nothing() -> Wish {
         priority: 0,
         layers: [].into_iter().collect(),
         asked_for_less: false,
-        paused: false,
     }
 }
 

@@ -39,8 +39,6 @@ pub struct Wish {
     pub layers: ArrayVec<u64, LAYERS_PER_LEG_MAX>,
     /// The publication has better layers, but the subscriber asked for no more than these.
     pub asked_for_less: bool,
-    /// The subscriber asked for nothing at all.
-    pub paused: bool,
 }
 
 /// What a leg carries.
@@ -71,11 +69,11 @@ pub enum Reason {
     Best,
     /// The subscriber asked for no more.
     Asked,
-    /// More does not fit.
+    /// It gets a picture, and a better one does not fit.
     Bandwidth,
     /// The publisher does not send more.
     PublisherNotSending,
-    /// The subscriber asked for nothing.
+    /// Not even the lowest layer fits: nothing is sent until it does.
     Paused,
 }
 
@@ -109,7 +107,7 @@ pub fn allocate(now: Timestamp, budget: impl Into<Budget>, shares: &mut [Share])
     };
     for share in shares.iter_mut() {
         share.grant.layer = share.present();
-        if !share.is_video() && !share.wish.paused {
+        if !share.is_video() {
             share.grant.layer = share
                 .wish
                 .layers
@@ -145,14 +143,12 @@ pub fn allocate(now: Timestamp, budget: impl Into<Budget>, shares: &mut [Share])
 /// Bits a second that all legs together would be sent if everything fit, and none if nothing is
 /// held back by bandwidth: what an estimator is to look for.
 pub fn demand(shares: &[Share]) -> u64 {
-    let is_held_back = |share: &Share| share.grant.reason == Reason::Bandwidth;
+    let is_held_back =
+        |share: &Share| matches!(share.grant.reason, Reason::Bandwidth | Reason::Paused);
     if !shares.iter().any(is_held_back) {
         return 0;
     }
-    let best = |share: &Share| {
-        let best = share.wish.layers.iter().max().copied().unwrap_or_default();
-        if share.wish.paused { 0 } else { best }
-    };
+    let best = |share: &Share| share.wish.layers.iter().max().copied().unwrap_or_default();
     let all: u64 = shares.iter().map(best).sum();
     all.saturating_mul(DEMAND_PERCENT) / 100
 }

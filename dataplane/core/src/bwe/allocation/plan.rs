@@ -17,7 +17,7 @@ pub(super) type Order = ArrayVec<u16, SUBSCRIPTIONS_PER_SESSION_MAX>;
 pub(super) fn order(shares: &[Share]) -> Order {
     let mut order: Order = (0..)
         .zip(shares)
-        .filter(|(_, share)| share.is_video() && !share.wish.paused)
+        .filter(|(_, share)| share.is_video())
         .map(|(index, _)| index)
         .collect();
     order.sort_unstable_by_key(|index| {

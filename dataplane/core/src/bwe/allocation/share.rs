@@ -60,8 +60,7 @@ impl Share {
 
     /// Changes what it wants, or how large its layers are; the next [`allocate`](super::allocate) sees to it.
     pub fn set_wish(&mut self, wish: Wish) {
-        let asks_for_more =
-            wish.layers.len() > self.wish.layers.len() || (self.wish.paused && !wish.paused);
+        let asks_for_more = wish.layers.len() > self.wish.layers.len();
         // Another order of service holds at once, also for those who have something already.
         let is_reordered = (wish.kind, wish.priority) != (self.wish.kind, self.wish.priority);
         if asks_for_more || is_reordered {
@@ -124,7 +123,7 @@ impl Share {
 
     /// The layer that it gets, or the nearest one below it that it can still have.
     pub(super) fn present(&self) -> Option<u8> {
-        let granted = self.grant.layer.filter(|_| !self.wish.paused)?;
+        let granted = self.grant.layer?;
         (0..=granted)
             .rev()
             .find(|layer| self.rate_of(Some(*layer)) > 0)
@@ -184,10 +183,10 @@ impl Share {
         let best = self.wish.layers.iter().rposition(|rate| *rate > 0);
         let granted = self.grant.layer.map(usize::from);
         let is_whole = best.is_some_and(|best| best + 1 == self.wish.layers.len());
-        self.grant.reason = if self.wish.paused {
-            Reason::Paused
-        } else if best.is_none() {
+        self.grant.reason = if best.is_none() {
             Reason::PublisherNotSending
+        } else if granted.is_none() {
+            Reason::Paused
         } else if granted < best {
             Reason::Bandwidth
         } else if !is_whole {

@@ -11,7 +11,6 @@ fn wish(kind: LegKind, priority: u8, layers: &[u64]) -> Wish {
         priority,
         layers: layers.iter().copied().collect(),
         asked_for_less: false,
-        paused: false,
     }
 }
 
@@ -254,7 +253,7 @@ fn a_paused_leg_comes_back_by_itself() {
     let mut shares = [audio_leg(), camera(&SIMULCAST)];
     run(&mut shares, 0, 1000, 300_000);
     assert_eq!(run(&mut shares, 1000, 1100, 100_000), [Some(0), None]);
-    assert_eq!(shares[1].grant().reason, Reason::Bandwidth);
+    assert_eq!(shares[1].grant().reason, Reason::Paused);
     assert_eq!(run(&mut shares, 1100, 4000, 220_000), [Some(0), None]);
     assert_eq!(run(&mut shares, 4000, 4200, 220_000), [Some(0), Some(0)]);
 }
@@ -301,14 +300,12 @@ fn who_asks_for_more_does_not_wait_for_an_old_fall() {
 fn each_leg_can_be_told_why_it_does_not_get_more() {
     let mut less = wish(LegKind::Camera, 0, &SIMULCAST[..1]);
     less.asked_for_less = true;
-    let mut paused = wish(LegKind::Camera, 0, &SIMULCAST);
-    paused.paused = true;
     let mut shares = [
         camera(&SIMULCAST[..1]),
         Share::new(less),
         camera(&SIMULCAST),
         camera(&[0, 0]),
-        Share::new(paused),
+        camera(&[800_000]),
     ];
     allocate(ms(0), 900_000, &mut shares);
     let reasons: Vec<_> = shares.iter().map(|share| share.grant().reason).collect();
@@ -341,13 +338,18 @@ fn the_lowest_layer_is_kept_while_most_of_it_fits() {
 }
 
 #[test]
-fn the_demand_is_the_best_of_all_that_are_not_paused() {
-    let mut paused = wish(LegKind::Camera, 0, &SIMULCAST);
-    paused.paused = true;
-    let mut shares = [audio_leg(), camera(&SIMULCAST), Share::new(paused)];
+fn the_demand_is_the_best_of_all() {
+    let mut shares = [audio_leg(), camera(&SIMULCAST), camera(&SIMULCAST)];
     allocate(ms(0), 1_000_000, &mut shares);
-    // 2,530 kb/s, and something to spare.
-    assert_eq!(demand(&shares) / 1000, 3289);
+    // 5,030 kb/s, and something to spare.
+    assert_eq!(demand(&shares) / 1000, 6539);
+}
+
+#[test]
+fn who_gets_no_picture_for_want_of_bandwidth_demands_one() {
+    let mut shares = [camera(&[800_000])];
+    allocate(ms(0), 100_000, &mut shares);
+    assert_eq!(demand(&shares), 1_040_000);
 }
 
 #[test]

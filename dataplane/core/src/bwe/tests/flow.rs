@@ -285,7 +285,6 @@ fn shares(video: &Video) -> [Share; 2] {
             priority: 0,
             layers: rates.iter().map(|rate| *rate as u64).collect(),
             asked_for_less: false,
-            paused: false,
         })
     };
     [

@@ -11,7 +11,6 @@ fn wish(rates: &[u64]) -> Wish {
         priority: 0,
         layers: rates.iter().copied().collect(),
         asked_for_less: false,
-        paused: false,
     }
 }
 
