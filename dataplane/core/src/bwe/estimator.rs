@@ -129,6 +129,7 @@ impl Estimator {
         self.heard_at = Some(now);
         if batch.clock_jumped || silent {
             self.delay = DelayDetector::default();
+            self.queue_delay.resume(micros(now));
         }
         if batch.clock_jumped {
             self.throughput.reset();

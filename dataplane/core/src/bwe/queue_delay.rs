@@ -81,6 +81,13 @@ impl QueueDelay {
         }
     }
 
+    /// Nothing was heard for long before `heard_at`: what a queue does now says nothing of that time.
+    pub(super) fn resume(&mut self, heard_at: i64) {
+        self.empty_at = self.empty_at.map(|_| heard_at);
+        self.short_at = self.short_at.map(|_| heard_at);
+        self.level = Level::default();
+    }
+
     /// Microseconds that the luckiest packet of the last feedback waited; none if nothing came yet.
     pub(super) fn latest(&self) -> Option<i64> {
         Some(self.latest? - self.least()?)
@@ -177,6 +184,17 @@ mod tests {
         assert!(!queue.is_empty());
         add(&mut queue, 3_000, [59, 300]);
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn a_silence_does_not_make_it_long() {
+        let mut queue = QueueDelay::default();
+        add(&mut queue, 1_000, [50, 50]);
+        queue.resume(9_000_000);
+        add(&mut queue, 9_000, [200, 200]);
+        assert!(queue.is_deep() && !queue.is_long() && !queue.is_standing());
+        add(&mut queue, 11_000, [200, 200]);
+        assert!(queue.is_long());
     }
 
     #[test]
