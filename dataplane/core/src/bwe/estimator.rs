@@ -200,6 +200,11 @@ impl Estimator {
         self.estimate
     }
 
+    /// Bits a second that the client wants no more of, as it said lately (REMB).
+    pub fn ceiling(&self, now: Timestamp) -> u64 {
+        self.remb.limit(now)
+    }
+
     /// The part of the bytes sent lately that was lost.
     pub fn loss(&self) -> f64 {
         self.loss_based.average_loss()

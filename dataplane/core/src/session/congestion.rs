@@ -327,10 +327,10 @@ impl Congestion {
     ///
     /// An estimate begins low, and as long as nothing has filled the path it is a guess: nobody loses
     /// a picture for that. A client that never says when packets came, though it agreed to, cannot be
-    /// estimated, and gets all that it wants.
+    /// estimated, and gets all that it wants, up to the ceiling that it may give.
     fn budget(&self, now: Timestamp) -> u64 {
         if self.is_deaf(now) {
-            return ESTIMATE_MAX;
+            return ESTIMATE_MAX.min(self.estimator.ceiling(now));
         }
         let mut estimate = self.estimator.estimate();
         if self.is_flooded(now) {
