@@ -195,6 +195,9 @@ words! {
         PacerFull = "pacer_full",
         /// A packet that has waited too long for a subscriber's path.
         PacerExpired = "pacer_expired",
+        /// A packet that waited for a subscriber's path, and whose picture is not to leave any more: one
+        /// before it was dropped, or another layer takes its place.
+        PacerCleared = "pacer_cleared",
         /// The ring to another shard is full.
         RelayFull = "relay_full",
         /// The queue to the handshake pool is full.
@@ -253,7 +256,13 @@ impl Counters {
 
     /// One more packet that went no further.
     pub fn dropped(&mut self, reason: DropReason) {
-        self.bump(Counter::COUNT + Gauge::COUNT + reason.index(), 1);
+        self.dropped_times(reason, 1);
+    }
+
+    /// So many packets were dropped.
+    #[inline]
+    pub fn dropped_times(&mut self, reason: DropReason, times: usize) {
+        self.bump(Counter::COUNT + Gauge::COUNT + reason.index(), times as u64);
     }
 
     /// The same value `times` times over, in the histogram's unit.

@@ -24,7 +24,7 @@ use crate::limits::{RECORD_BYTES_MAX, SHARDS_MAX};
 
 /// The version of all that the planes share: this layout, the counters and the encoding of
 /// [`crate::protocol`]. To be raised with every change to one of them.
-pub const LAYOUT_VERSION: u32 = 4;
+pub const LAYOUT_VERSION: u32 = 5;
 
 /// One region, mapped. It stays mapped until the last [`ShardMemory`] and ring end is dropped.
 #[derive(Debug)]

@@ -69,5 +69,5 @@ fn a_sum_that_is_full_wraps() {
 #[test]
 fn another_number_of_words_is_another_version_of_the_layout() {
     // Who changes the lists changes this test, and raises the version.
-    assert_eq!((LAYOUT_VERSION, WORDS), (4, 236));
+    assert_eq!((LAYOUT_VERSION, WORDS), (5, 237));
 }

@@ -103,12 +103,7 @@ impl<T: PartialOrd> Pacer<T> {
             self.charge(bytes);
             return Admission::SendNow;
         }
-        let most = if self.congested {
-            QUEUE_MAX
-        } else {
-            FREE_QUEUE_MAX
-        };
-        if self.queue.len() >= most {
+        if self.queue.len() >= QUEUE_MAX {
             return Admission::Full;
         }
         self.queued_bytes += u64::from(bytes);
@@ -176,12 +171,13 @@ impl<T: PartialOrd> Pacer<T> {
     /// Whether the first that waits leaves whatever is ahead of the rate: on a path that was not full
     /// lately, where nothing speaks against it.
     fn is_overdue(&self, age: i32) -> bool {
-        !self.congested && (age >= FREE_AGE_MAX || self.queue.len() > QUEUE_MAX)
+        !self.congested && (age >= FREE_AGE_MAX || self.queue.len() > FREE_QUEUE)
     }
 
     /// Drops those that wait and that are not to be sent any more, such as what is left of a layer
-    /// that a leg has come down from. Nobody hears of them again.
-    pub fn retain(&mut self, mut is_wanted: impl FnMut(&T) -> bool) {
+    /// that a leg has come down from. Returns how many that were; nobody hears of them again.
+    pub fn retain(&mut self, mut is_wanted: impl FnMut(&T) -> bool) -> usize {
+        let before = self.queue.len();
         self.queue.retain(|waiting| {
             let keeps = is_wanted(&waiting.item);
             if !keeps {
@@ -189,6 +185,7 @@ impl<T: PartialOrd> Pacer<T> {
             }
             keeps
         });
+        before - self.queue.len()
     }
 
     /// What waits, in the order in which it will leave.
@@ -243,11 +240,13 @@ const FREE_AGE_MAX: i32 = 100_000;
 /// queue that is full.
 const AGE_MAX: i32 = 500_000;
 
-/// Packets that wait: two large key frames.
-const QUEUE_MAX: usize = 256;
+/// Packets that wait at most: those of two thousand a second until they are too old. Those of layers
+/// inside of a stream that a leg does not get are among them, since their numbers are left out when their
+/// turn comes.
+const QUEUE_MAX: usize = 1024;
 
-/// On a path that was not full more may come in one turn; it leaves in the next.
-const FREE_QUEUE_MAX: usize = 4 * QUEUE_MAX;
+/// On a path that was not full more than these, two large key frames, leave in the next turn.
+const FREE_QUEUE: usize = 256;
 
 #[cfg(test)]
 mod tests;

@@ -86,9 +86,10 @@ impl LegStatistics {
         self.rate.bits_per_second
     }
 
-    /// The pacer has dropped a packet.
-    pub(crate) fn count_dropped(&mut self) {
-        increment(&mut self.packets_dropped);
+    /// The pacer has dropped so many packets.
+    pub(crate) fn count_dropped(&mut self, packets: usize) {
+        let packets = u32::try_from(packets).unwrap_or(u32::MAX);
+        self.packets_dropped = self.packets_dropped.saturating_add(packets);
     }
 
     pub(super) fn count_repeat(&mut self, sent: bool) {

@@ -91,10 +91,10 @@ impl Congestion {
         self.legs.add(leg, share);
     }
 
-    /// A leg ends.
-    pub(crate) fn remove_leg(&mut self, leg: LegKey) {
-        self.forget(leg);
+    /// A leg ends. Returns how many packets that waited are dropped with it.
+    pub(crate) fn remove_leg(&mut self, leg: LegKey) -> usize {
         self.legs.remove(leg);
+        self.forget(leg)
     }
 
     /// Every leg with its share.
@@ -151,14 +151,14 @@ impl Congestion {
         self.pacer.poll(now)
     }
 
-    /// Drops what waits of a leg.
-    pub(crate) fn forget(&mut self, leg: LegKey) {
-        self.pacer.retain(|waiting| waiting.leg != leg);
+    /// Drops what waits of a leg. Returns how many packets that were.
+    pub(crate) fn forget(&mut self, leg: LegKey) -> usize {
+        self.pacer.retain(|waiting| waiting.leg != leg)
     }
 
-    /// Drops what waits and is not wanted any more.
-    pub(crate) fn retain(&mut self, is_wanted: impl FnMut(&Waiting) -> bool) {
-        self.pacer.retain(is_wanted);
+    /// Drops what waits and is not wanted any more. Returns how many packets that were.
+    pub(crate) fn retain(&mut self, is_wanted: impl FnMut(&Waiting) -> bool) -> usize {
+        self.pacer.retain(is_wanted)
     }
 
     /// Whether any packet waits for its turn.
@@ -211,13 +211,14 @@ impl Congestion {
 
     /// Gives up what was lost of a leg if there is no hope for it, since a packet that its decoder
     /// waits for was refused so often. A queue that is full leaves none; else there may be room by
-    /// the time that it is asked for again. Returns whether it did. `layer` is what leaves of it.
+    /// the time that it is asked for again. Returns how many packets that waited are dropped with it;
+    /// none if there is hope. `layer` is what leaves of it.
     pub(crate) fn give_up_if_hopeless(
         &mut self,
         now: Timestamp,
         (leg, layer): (LegKey, Option<u8>),
         times: u8,
-    ) -> bool {
+    ) -> Option<usize> {
         let hopeless = if self.is_flooded(now) { 1 } else { 2 };
         // Of a path of which nothing is known, nothing can be said.
         let is_hopeless = !self.is_deaf(now)
@@ -225,12 +226,11 @@ impl Congestion {
                 .legs
                 .give_up_if_hopeless(now, (leg, layer), times, hopeless);
         if !is_hopeless {
-            return false;
+            return None;
         }
-        self.forget(leg);
         // Its key frame may be repeated as if nothing had been before.
         self.repeats = RepeatBudget::new(now);
-        true
+        Some(self.forget(leg))
     }
 
     /// Whether a leg that is held may go on, for which [`Self::allocate`] is to be called.

@@ -150,8 +150,8 @@ impl Shard {
                 let goes_on = entry.leg.is_fed_as(*source, codecs, selection);
                 let begins_anew = !goes_on && entry.leg.resubscribe(*source, codecs, *selection);
                 entry.leg.set_hints(*hints);
-                if begins_anew && let Some(congestion) = self.congestion(key) {
-                    congestion.forget(leg);
+                if begins_anew {
+                    self.clear_waiting(key, leg);
                 }
                 self.tracks.feed(leg, *source, out);
                 // Other hints alone must not disturb what waits for its turn.

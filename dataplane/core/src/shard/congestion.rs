@@ -92,10 +92,12 @@ impl Shard {
         }
         if stops {
             let tracks = &self.tracks;
-            congestion.retain(|waiting| {
+            let cleared = congestion.retain(|waiting| {
                 let entry = tracks.leg(waiting.leg);
                 entry.is_some_and(|entry| entry.leg.awaits(waiting.layer))
             });
+            let counters = &mut self.counters;
+            counters.dropped_times(DropReason::PacerCleared, cleared);
         }
         self.pacing.add(now, key, congestion);
         self.wish_keyframes(now, &mut keyframes, out);
@@ -247,13 +249,19 @@ impl Shard {
     /// frame, also if the leg was to begin with it.
     fn abandon(&mut self, key: SessionKey, waiting: Waiting, reason: DropReason) {
         self.counters.dropped(reason);
-        if let Some(congestion) = self.congestion(key) {
-            congestion.forget(waiting.leg);
-        }
+        let cleared = self.clear_waiting(key, waiting.leg);
         if let Some(entry) = self.tracks.leg_mut(waiting.leg) {
             entry.leg.interrupt();
-            entry.leg.statistics.count_dropped();
+            entry.leg.statistics.count_dropped(1 + cleared);
         }
+    }
+
+    /// Nothing leaves of what waits of a leg. Returns how many packets that were.
+    pub(super) fn clear_waiting(&mut self, key: SessionKey, leg: LegKey) -> usize {
+        let cleared = self.congestion(key).map_or(0, |c| c.forget(leg));
+        self.counters
+            .dropped_times(DropReason::PacerCleared, cleared);
+        cleared
     }
 
     /// A packet that a decoder waits for was refused so often for want of room. If there is no hope
@@ -268,9 +276,12 @@ impl Shard {
     ) {
         let layer = self.tracks.leg(leg).and_then(|entry| entry.leg.layer());
         let congestion = self.congestion(key);
-        let gave_up = congestion.is_some_and(|c| c.give_up_if_hopeless(now, (leg, layer), times));
-        if gave_up && let Some(entry) = self.tracks.leg_mut(leg) {
+        let cleared = congestion.and_then(|c| c.give_up_if_hopeless(now, (leg, layer), times));
+        if let (Some(cleared), Some(entry)) = (cleared, self.tracks.leg_mut(leg)) {
             entry.leg.interrupt();
+            entry.leg.statistics.count_dropped(cleared);
+            self.counters
+                .dropped_times(DropReason::PacerCleared, cleared);
             self.allocate(now, key, out);
         }
     }

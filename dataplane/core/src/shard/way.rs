@@ -70,27 +70,70 @@ impl<'a, O: Outbox> Way<'a, O> {
         (key, entry): (LegKey, &mut LegEntry),
         packet: &Packet<'_>,
     ) -> bool {
-        if let Some(congestion) = &mut self.congestion
-            && entry.leg.kind() == MediaKind::Video
-        {
-            let (layer, sequence_number) = (packet.layer, packet.sequence_number);
-            let part = entry.leg.part(layer, sequence_number, &packet.cached);
-            if part != Part::None {
-                let verdict = take_turn(congestion, now, (key, entry), packet, part);
-                match verdict {
-                    Verdict::Now => return self.send(now, entry, packet, Pace::Paced),
-                    Verdict::Later => {
-                        self.counters.increment(Counter::RtpPacketsPaced);
-                        return part == Part::Beginning;
-                    }
-                    Verdict::Never(reason) => {
-                        self.counters.dropped(reason);
-                        return false;
-                    }
-                }
+        match self.take_turn(now, (key, entry), packet) {
+            Verdict::Now(pace) => self.send(now, entry, packet, pace),
+            Verdict::Later { begins } => {
+                self.counters.increment(Counter::RtpPacketsPaced);
+                begins
+            }
+            Verdict::Never(reason) => {
+                self.counters.dropped(reason);
+                false
             }
         }
-        self.send(now, entry, packet, Pace::Unpaced)
+    }
+
+    /// Decides when a packet leaves. The pacer is asked about those of pictures that are a part of what
+    /// their leg forwards.
+    fn take_turn(
+        &mut self,
+        now: Timestamp,
+        (key, entry): (LegKey, &mut LegEntry),
+        packet: &Packet<'_>,
+    ) -> Verdict {
+        let Some(congestion) = &mut self.congestion else {
+            return Verdict::Now(Pace::Unpaced);
+        };
+        if entry.leg.kind() != MediaKind::Video {
+            return Verdict::Now(Pace::Unpaced);
+        }
+        let (layer, sequence_number) = (packet.layer, packet.sequence_number);
+        let part = entry.leg.part(layer, sequence_number, &packet.cached);
+        match part {
+            Part::None => return Verdict::Now(Pace::Unpaced),
+            Part::Former => return Verdict::Never(DropReason::LayerNotSelected),
+            Part::Past => return Verdict::Never(DropReason::TooLate),
+            // What is left of the source before would come between.
+            Part::Beginning => {
+                let cleared = congestion.forget(key);
+                let counters = &mut self.counters;
+                counters.dropped_times(DropReason::PacerCleared, cleared);
+            }
+            Part::Next => {}
+        }
+        let waiting = Waiting {
+            leg: key,
+            layer,
+            sequence_number,
+        };
+        match congestion.admit(now, waiting, packet.cached.bytes.len()) {
+            Admission::SendNow => Verdict::Now(Pace::Paced),
+            Admission::Queued => {
+                let begins = part == Part::Beginning;
+                if begins {
+                    entry.leg.expect(layer, sequence_number, &packet.cached);
+                }
+                Verdict::Later { begins }
+            }
+            Admission::Full => {
+                let cleared = congestion.forget(key);
+                let counters = &mut self.counters;
+                counters.dropped_times(DropReason::PacerCleared, cleared);
+                entry.leg.interrupt();
+                entry.leg.statistics.count_dropped(1 + cleared);
+                Verdict::Never(DropReason::PacerFull)
+            }
+        }
     }
 
     /// Sends one packet whose turn has come. Returns whether the leg starts with it.
@@ -180,47 +223,12 @@ pub(super) enum Pace {
 
 /// When a packet leaves.
 enum Verdict {
-    Now,
-    Later,
+    Now(Pace),
+    /// Whether its leg begins with it.
+    Later {
+        begins: bool,
+    },
     Never(DropReason),
-}
-
-/// Asks the pacer when a packet leaves that is a part of what its leg forwards.
-fn take_turn(
-    congestion: &mut Congestion,
-    now: Timestamp,
-    (key, entry): (LegKey, &mut LegEntry),
-    packet: &Packet<'_>,
-    part: Part,
-) -> Verdict {
-    match part {
-        Part::Former => return Verdict::Never(DropReason::LayerNotSelected),
-        Part::Past => return Verdict::Never(DropReason::TooLate),
-        // What is left of the source before would come between.
-        Part::Beginning => congestion.forget(key),
-        Part::Next | Part::None => {}
-    }
-    let waiting = Waiting {
-        leg: key,
-        layer: packet.layer,
-        sequence_number: packet.sequence_number,
-    };
-    match congestion.admit(now, waiting, packet.cached.bytes.len()) {
-        Admission::SendNow => Verdict::Now,
-        Admission::Queued => {
-            if part == Part::Beginning {
-                let (layer, first) = (packet.layer, packet.sequence_number);
-                entry.leg.expect(layer, first, &packet.cached);
-            }
-            Verdict::Later
-        }
-        Admission::Full => {
-            congestion.forget(key);
-            entry.leg.interrupt();
-            entry.leg.statistics.count_dropped();
-            Verdict::Never(DropReason::PacerFull)
-        }
-    }
 }
 
 /// Writes and seals one packet. The payload goes from the cache into the slot in the one pass that

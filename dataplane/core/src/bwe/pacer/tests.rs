@@ -189,12 +189,12 @@ fn what_is_not_wanted_any_more_does_not_wait() {
 #[test]
 fn a_full_queue_takes_no_more() {
     let mut pacer = pacer();
-    let admitted = (0..300).map(|item| pacer.admit(ms(0), 1200, item));
+    let admitted = (0..1_100).map(|item| pacer.admit(ms(0), 1200, item));
     assert_eq!(
         admitted
             .filter(|admission| *admission == Admission::Full)
             .count(),
-        300 - 256 - 2
+        1_100 - QUEUE_MAX - 2
     );
 }
 

@@ -1,5 +1,6 @@
 //! Which legs share the path to a client, and from when to when that path is estimated.
 
+use shared::counters::DropReason;
 use shared::protocol::MediaKind;
 
 use super::nothing;
@@ -55,7 +56,9 @@ impl Shard {
         out: &mut impl Outbox,
     ) {
         if let Some(congestion) = self.congestion(key) {
-            congestion.remove_leg(leg);
+            let cleared = congestion.remove_leg(leg);
+            self.counters
+                .dropped_times(DropReason::PacerCleared, cleared);
             self.suspend_if_unmeasured(now, key, out);
         }
     }
