@@ -19,6 +19,14 @@ pub(crate) struct Step {
     pub(crate) sub_layer: Option<SubLayer>,
 }
 
+impl Step {
+    /// Whether it leaves frames out, or parts of them, that the subscriber has use for.
+    pub(crate) fn is_cut(self) -> bool {
+        let sub_layer = self.sub_layer;
+        sub_layer.is_some_and(|sub_layer| sub_layer.temporal < SubLayer::TOP.temporal)
+    }
+}
+
 /// Steps in ascending order, each with its bits a second. A layer that is not received keeps its
 /// place, with a rate of zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,10 +84,14 @@ impl Ladder {
         Some(ladder)
     }
 
-    /// Where a step of another ladder stands in this one, or the whole layer that it is of. The best
-    /// one, if the subscriber does not want that layer any more.
+    /// Where a step of another ladder stands in this one. If it is not there: of a cut, the next one
+    /// below; or else the whole layer that it is of. The best one, if the subscriber does not want that
+    /// layer any more.
     pub(crate) fn place(&self, step: Step) -> Option<u8> {
-        let same = self.steps.iter().position(|own| *own == step);
+        let same = self.steps.iter().rposition(|own| {
+            let is_below = own.sub_layer.is_some() && own.sub_layer < step.sub_layer;
+            *own == step || own.layer == step.layer && step.is_cut() && is_below
+        });
         let whole = || self.steps.iter().rposition(|own| own.layer == step.layer);
         let best = || self.steps.len().checked_sub(1);
         u8::try_from(same.or_else(whole).or_else(best)?).ok()
@@ -343,6 +355,31 @@ mod tests {
             [Some((0, 0)), Some((0, 1)), Some((0, 2)), Some((1, 2)), None]
         );
         assert_eq!(ladder.rates.to_vec(), [50, 80, 100, 300, 900]);
+    }
+
+    #[test]
+    fn a_cut_that_does_not_show_any_more_gives_way_to_the_one_below_it() {
+        let any = LayerSelection::default();
+        let one = layers([("a", 900)]);
+        let rates = |highest: u8| {
+            move |_: u8| {
+                let rate = |temporal| SubLayerRate {
+                    sub_layer: SubLayer {
+                        spatial: 0,
+                        temporal,
+                    },
+                    bit_rate: 300,
+                };
+                (0..=highest).map(rate).collect()
+            }
+        };
+        let of = |highest| Ladder::new(&any, &one, &Ladder::default(), rates(highest)).unwrap();
+        let cut = of(2).steps[1];
+        assert!(cut.is_cut());
+        assert_eq!(of(2).place(cut), Some(1));
+        assert_eq!(of(1).place(cut), Some(0));
+        // There is one only: all of it.
+        assert_eq!(of(0).place(cut), Some(0));
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Shard {
             let granted = granted_step(state, share);
             share.set_wish(wish(now, &self.tracks, state));
             if let Some(granted) = granted {
-                share.set_place(state.ladder.place(granted));
+                share.set_place(state.place(granted));
             }
         }
         congestion.allocate(now);

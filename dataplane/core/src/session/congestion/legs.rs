@@ -4,7 +4,7 @@
 use core::time::Duration;
 
 use crate::bwe::allocation::{self, Budget, Share};
-use crate::egress::Ladder;
+use crate::egress::{Ladder, Step};
 use crate::shard::LegKey;
 use crate::time::Timestamp;
 
@@ -25,9 +25,19 @@ pub(crate) struct LegState {
     pub(crate) leg: LegKey,
     /// The layers that the share's places stand for; empty for one that keeps to its layer.
     pub(crate) ladder: Ladder,
+    unseen: Option<UnseenCut>,
     /// When what had been lost of it was given up.
     gave_up_at: Option<Timestamp>,
     held: Option<Held>,
+}
+
+/// A cut of a stream that has not shown for a while: on a screen on which nothing moves, all that is left
+/// of it is its lowest layer.
+#[derive(Clone, Copy, Debug)]
+struct UnseenCut {
+    cut: Step,
+    /// What the leg gets in its place.
+    given: Step,
 }
 
 /// A leg of which nothing leaves while the path drains.
@@ -55,6 +65,7 @@ impl Legs {
         self.states.push(LegState {
             leg,
             ladder: Ladder::default(),
+            unseen: None,
             gave_up_at: None,
             held: None,
         });
@@ -145,6 +156,21 @@ impl Legs {
 }
 
 impl LegState {
+    /// Where what the leg was given stands in its ladder, which is another one now. A cut that does not
+    /// show is still its place once it does: the whole stream may be far more by then.
+    pub(crate) fn place(&mut self, granted: Step) -> Option<u8> {
+        let step = match self.unseen {
+            Some(unseen) if unseen.given == granted => unseen.cut,
+            _ => granted,
+        };
+        let place = self.ladder.place(step)?;
+        let given = self.ladder.steps.get(usize::from(place)).copied();
+        self.unseen = given
+            .filter(|given| step.is_cut() && *given != step)
+            .map(|given| UnseenCut { cut: step, given });
+        Some(place)
+    }
+
     /// Whether nothing of this layer leaves yet.
     pub(crate) fn is_held(&self, layer: u8) -> bool {
         self.held.is_some_and(|held| held.layer == Some(layer))

@@ -1,8 +1,12 @@
 //! What becomes of the legs of one client as its path is told of.
 
+use arrayvec::ArrayVec;
+
 use super::*;
 use crate::bwe::allocation::{LegKind, Wish};
 use crate::bwe::tests::feedback::FeedbackBytes;
+use crate::egress::{Ladder, Step};
+use crate::ingress::sub_layers::SubLayer;
 use crate::ingress::testing::ms;
 
 fn wish(rates: &[u64]) -> Wish {
@@ -47,6 +51,59 @@ fn who_never_tells_of_a_packet_gets_what_it_wants() {
         congestion.allocate(ms(tick * 20));
     }
     assert_eq!(granted(&congestion), Some(1));
+}
+
+#[test]
+fn who_gives_but_a_ceiling_gets_no_more_than_that() {
+    let mut congestion = with_leg(&[100_000, 3_000_000]);
+    for tick in 0..300 {
+        congestion.sent(ms(tick * 20), Some(0), 1000);
+        congestion.handle_remb(ms(tick * 20), 1_000_000);
+        congestion.poll(ms(tick * 20));
+        congestion.allocate(ms(tick * 20));
+    }
+    assert_eq!(granted(&congestion), Some(0));
+}
+
+/// What a stream of two temporal layers may be cut to.
+fn ladder(cuts: &[u8]) -> Ladder {
+    let cuts = cuts.iter().map(|temporal| SubLayer {
+        spatial: 0,
+        temporal: *temporal,
+    });
+    let steps = cuts.map(Some).chain([None]);
+    let steps: ArrayVec<_, _> = steps
+        .map(|sub_layer| Step {
+            layer: 0,
+            sub_layer,
+        })
+        .collect();
+    Ladder {
+        rates: steps.iter().map(|_| 100_000).collect(),
+        steps,
+        asked_for_less: false,
+    }
+}
+
+#[test]
+fn a_cut_that_does_not_show_for_a_while_is_still_the_place_of_the_leg() {
+    let mut congestion = with_leg(&[100_000]);
+    let (state, _) = congestion.legs_mut().next().unwrap();
+    state.ladder = ladder(&[0, 1]);
+    let cut = state.ladder.steps[1];
+    // Nothing moves on the screen.
+    for _ in 0..3 {
+        state.ladder = ladder(&[]);
+        let given = state.place(cut).unwrap();
+        assert_eq!(given, 0);
+        let whole = state.ladder.steps[0];
+        assert_eq!(state.place(whole), Some(0));
+    }
+    let whole = state.ladder.steps[0];
+    state.ladder = ladder(&[0, 1]);
+    assert_eq!(state.place(whole), Some(1));
+    // It has come up since.
+    assert_eq!(state.place(whole), Some(2));
 }
 
 /// Sends 100 packets a second of 1000 bytes for five seconds, of each ten of which so many are lost,
@@ -108,9 +165,9 @@ fn repairs_are_given_up_when_there_is_no_room_for_the_second_time() {
     let mut congestion = with_leg(&[100_000]);
     let leg = (LegKey::default(), Some(0));
     while congestion.spend_repeat(ms(0), 100).is_ok() {}
-    assert!(!congestion.give_up_if_hopeless(ms(0), leg, 0));
-    assert!(!congestion.give_up_if_hopeless(ms(0), leg, 1));
-    assert!(congestion.give_up_if_hopeless(ms(100), leg, 2));
+    assert_eq!(congestion.give_up_if_hopeless(ms(0), leg, 0), None);
+    assert_eq!(congestion.give_up_if_hopeless(ms(0), leg, 1), None);
+    assert!(congestion.give_up_if_hopeless(ms(100), leg, 2).is_some());
     // The key frame may be repeated.
     assert!(congestion.spend_repeat(ms(100), 1_200).is_ok());
 }
@@ -118,7 +175,11 @@ fn repairs_are_given_up_when_there_is_no_room_for_the_second_time() {
 #[test]
 fn what_was_given_up_is_held_until_the_path_has_drained() {
     let mut congestion = with_leg(&[100_000]);
-    assert!(congestion.give_up_if_hopeless(ms(0), (LegKey::default(), Some(0)), 2));
+    assert!(
+        congestion
+            .give_up_if_hopeless(ms(0), (LegKey::default(), Some(0)), 2)
+            .is_some()
+    );
     assert!(congestion.legs.states[0].is_held(0));
     assert!(
         !congestion.legs.states[0].is_held(1),
@@ -133,7 +194,11 @@ fn what_was_given_up_is_held_until_the_path_has_drained() {
 #[test]
 fn what_is_held_goes_on_though_the_path_does_not_drain() {
     let mut congestion = with_leg(&[100_000]);
-    assert!(congestion.give_up_if_hopeless(ms(0), (LegKey::default(), Some(0)), 2));
+    assert!(
+        congestion
+            .give_up_if_hopeless(ms(0), (LegKey::default(), Some(0)), 2)
+            .is_some()
+    );
     let state = &congestion.legs.states[0];
     assert!(!state.may_go_on(ms(499), true));
     assert!(state.may_go_on(ms(500), true));
@@ -143,7 +208,7 @@ fn what_is_held_goes_on_though_the_path_does_not_drain() {
 fn repairs_are_given_up_once_a_second_at_most() {
     let mut congestion = with_leg(&[100_000]);
     let leg = (LegKey::default(), Some(0));
-    let times = (0..100).filter(|step| congestion.give_up_if_hopeless(ms(step * 50), leg, 9));
+    let times = (0..100).filter_map(|step| congestion.give_up_if_hopeless(ms(step * 50), leg, 9));
     assert_eq!(times.count(), 5);
 }
 
