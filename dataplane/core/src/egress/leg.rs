@@ -7,6 +7,7 @@ use shared::protocol::{CodecMapping, Extension, Hints, MediaKind, SubscribeParam
 
 use super::control::Allowance;
 use super::extension_ids::ExtensionIds;
+use super::keyframe_budget::KeyframeBudget;
 use super::layer_filter::LayerFilter;
 use super::report::LegReports;
 use super::rewriter::Rewriter;
@@ -44,6 +45,7 @@ pub(crate) struct Leg {
     pub(super) selector: Selector,
     pub(super) hints: Hints,
     pub(super) allowance: Allowance,
+    keyframe_budget: KeyframeBudget,
     /// Nothing is to leave, since others are louder.
     pub(super) is_outranked: bool,
     pub(super) kind: MediaKind,
@@ -87,6 +89,7 @@ impl Leg {
             selector: Selector::new(parameters.selection),
             hints: parameters.hints,
             allowance: Allowance::default(),
+            keyframe_budget: KeyframeBudget::default(),
             is_outranked: false,
             kind: parameters.kind,
             source: parameters.source,
@@ -155,6 +158,11 @@ impl Leg {
     /// is to get, else what it gets.
     pub(crate) fn keyframe_layer(&self) -> Option<u8> {
         self.target.or_else(|| self.layer())
+    }
+
+    /// Whether the subscriber may have one made now, which counts.
+    pub(crate) fn spend_keyframe(&mut self, now: Timestamp) -> bool {
+        self.keyframe_budget.spend(now)
     }
 }
 

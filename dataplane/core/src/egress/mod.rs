@@ -7,6 +7,7 @@ mod extension_ids;
 mod forward;
 pub(crate) mod frame_numbers;
 mod height_limit;
+mod keyframe_budget;
 pub(crate) mod ladder;
 pub(crate) mod layer_filter;
 pub(crate) mod leg;

@@ -72,6 +72,11 @@ impl KeyframeRequester {
         self.requests = 0;
     }
 
+    /// Whether one is needed and has not come.
+    pub(crate) fn is_needed(&self) -> bool {
+        self.needed
+    }
+
     /// Someone could use a key frame now. Unlike a need this is not remembered, but has to be said again
     /// for as long as it is so: the key frame of the last request may have come, and wait in a pacer.
     pub(crate) fn wish(&mut self, now: Timestamp) {

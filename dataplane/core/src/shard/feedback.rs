@@ -5,6 +5,7 @@ use shared::counters::{Counter, DropReason, Histogram};
 use super::Shard;
 use super::relays::sender_report;
 use super::sessions::SessionKey;
+use super::tracks::LegKey;
 use super::way::Way;
 use crate::egress::{Asked, Feedback};
 use crate::ingress::report::ClockMapping;
@@ -66,13 +67,11 @@ impl Shard {
                 }
             }
             Packet::PictureLossIndication { media, .. } => {
-                self.count_feedback(key, media, Feedback::PictureLossIndication);
-                self.keyframe_asked(now, key, media, out);
+                self.take_keyframe_request(now, key, media, Feedback::PictureLossIndication, out);
             }
             Packet::FullIntraRequest { entries, .. } => {
                 for (media, _) in entries {
-                    self.count_feedback(key, media, Feedback::FullIntraRequest);
-                    self.keyframe_asked(now, key, media, out);
+                    self.take_keyframe_request(now, key, media, Feedback::FullIntraRequest, out);
                 }
             }
             Packet::TransportFeedback(feedback) => {
@@ -203,32 +202,26 @@ impl Shard {
         Ok(())
     }
 
-    /// Counts what a subscriber asks for of one leg.
-    fn count_feedback(&mut self, key: SessionKey, ssrc: u32, feedback: Feedback) {
-        let session = self.sessions.get(key);
-        let leg = session.and_then(|session| session.leg_ssrcs.get(&ssrc));
-        if let Some(entry) = leg.and_then(|leg| self.tracks.leg_mut(*leg)) {
-            entry.leg.statistics.count_feedback(feedback);
-        }
-    }
-
-    /// A subscriber asks for a key frame of what it gets.
-    fn keyframe_asked(
+    fn take_keyframe_request(
         &mut self,
         now: Timestamp,
         key: SessionKey,
-        ssrc: u32,
+        media: u32,
+        request: Feedback,
         out: &mut impl Outbox,
     ) {
         self.counters.increment(Counter::KeyframeRequestsReceived);
-        let session = self.sessions.get(key);
-        let leg = session.and_then(|session| session.leg_ssrcs.get(&ssrc));
-        let Some(entry) = leg.and_then(|leg| self.tracks.leg(*leg)) else {
-            return;
-        };
-        if let (Some(track), Some(layer)) = (entry.track, entry.leg.keyframe_layer()) {
-            self.need_keyframe(now, track, layer, out);
+        if let Some(leg) = self.count_feedback(key, media, request) {
+            self.keyframe_asked(now, leg, out);
         }
+    }
+
+    /// Counts what a subscriber asks for of one leg, which is returned.
+    fn count_feedback(&mut self, key: SessionKey, ssrc: u32, feedback: Feedback) -> Option<LegKey> {
+        let leg = *self.sessions.get(key)?.leg_ssrcs.get(&ssrc)?;
+        let entry = self.tracks.leg_mut(leg)?;
+        entry.leg.statistics.count_feedback(feedback);
+        Some(leg)
     }
 
     /// Now, in the server's NTP time.

@@ -118,6 +118,22 @@ impl Shard {
         }
     }
 
+    /// A subscriber asks for a key frame of what it gets. That is passed on as often as it may have one
+    /// made, and does not count where one is on its way.
+    pub(super) fn keyframe_asked(&mut self, now: Timestamp, leg: LegKey, out: &mut impl Outbox) {
+        let entry = self.tracks.leg(leg);
+        let wanted = entry.and_then(|entry| entry.track.zip(entry.leg.keyframe_layer()));
+        let Some((track, layer)) = wanted else { return };
+        let keyframes = self.keyframes(track, layer);
+        if keyframes.is_none_or(|keyframes| keyframes.is_needed()) {
+            return;
+        }
+        let entry = self.tracks.leg_mut(leg);
+        if entry.is_some_and(|entry| entry.leg.spend_keyframe(now)) {
+            self.need_keyframe(now, track, layer, out);
+        }
+    }
+
     /// Someone needs a key frame of a layer, and will not say so again. It is asked for at once unless
     /// it was just now.
     pub(super) fn need_keyframe(
