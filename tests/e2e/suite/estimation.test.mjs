@@ -22,6 +22,9 @@ const SETTLE_MS = 5_000;
 const NARROW_MS = 6_000;
 const WATCH_MS = 10_000;
 const SAMPLE_RATE = 48_000;
+// Seconds: half of one, which is what we hold ourselves to, and what browsers add that encode and decode
+// on two busy cores.
+const FROZEN_MAX = 0.6;
 
 for (const codec of ['VP8', 'H264']) {
   impairedScenario(`the layer of ${codec} that a viewer without wishes gets follows its link down and up`, {}, async ({ open, impairment }) => {
@@ -61,7 +64,7 @@ function assertStepsHardlyNoticed({ queue, down, narrow, up }) {
   [down, narrow, up].forEach(tellRate);
   for (const step of [[...down, ...narrow], up]) {
     const { frozen, keyFramesAsked } = during(step);
-    assert.ok(frozen < 0.5, `frozen for ${frozen} s`);
+    assert.ok(frozen < FROZEN_MAX, `frozen for ${frozen} s`);
     assert.equal(keyFramesAsked, 0, 'the decoder asked for a key frame');
   }
   // What the queue's 300 ms delay at once has to be bridged, and some of it overflows.
