@@ -88,13 +88,13 @@ impl Ladder {
     /// below; or else the whole layer that it is of. The best one, if the subscriber does not want that
     /// layer any more.
     pub(crate) fn place(&self, step: Step) -> Option<u8> {
-        let same = self.steps.iter().rposition(|own| {
+        let nearest = self.steps.iter().rposition(|own| {
             let is_below = own.sub_layer.is_some() && own.sub_layer < step.sub_layer;
             *own == step || own.layer == step.layer && step.is_cut() && is_below
         });
         let whole = || self.steps.iter().rposition(|own| own.layer == step.layer);
         let best = || self.steps.len().checked_sub(1);
-        u8::try_from(same.or_else(whole).or_else(best)?).ok()
+        u8::try_from(nearest.or_else(whole).or_else(best)?).ok()
     }
 
     fn of(

@@ -181,8 +181,8 @@ pub(super) fn write_feedback(
     Some(covered.into())
 }
 
-/// Packets that the feedback of one compound may be about. The field allows eight times as many, which would let a
-/// few bytes cost much work; browsers report at least four times in a second.
+/// Packets that the feedback of one compound may be about. The field allows eight times as many, which
+/// would let a few bytes cost much work; browsers report at least four times in a second.
 pub const STATUSES_MAX: u16 = 8192;
 
 /// How many ticks of an arrival time a second has.

@@ -48,8 +48,8 @@ impl RepeatBudget {
 /// Of what the path carries, for packets that are asked for again.
 const REPEAT_PERCENT: u64 = 20;
 
-/// Bits a second. Nobody who has packets of 10 Mb/s repeated is still served by that, while who asks for
-/// them to do harm would take far more of a core than its packets are worth.
+/// Bits a second. Where repeats take 10 Mb/s, more of them help nobody; and who asks for them to do harm
+/// has no more than that of a core.
 const PATH_MAX: u64 = 50_000_000;
 
 /// A frame can be repeated on any path.
