@@ -130,7 +130,7 @@ pub fn allocate(now: Timestamp, budget: impl Into<Budget>, shares: &mut [Share])
     admit_new(now, roomy, &order, shares);
     if must_shrink(now, hard, shares) {
         let wanted = plan(Room::from(soft), &order, shares);
-        lower_to(now, &wanted, shares);
+        lower_to(now, &wanted, hard, shares);
     }
     let wanted = plan(roomy, &order, shares);
     raise_to(now, roomy, &wanted, &order, shares);
@@ -181,13 +181,13 @@ fn admit_new(now: Timestamp, roomy: Room, order: &Order, shares: &mut [Share]) {
         return;
     }
     let wanted = plan(roomy, order, shares);
-    lower_to(now, &wanted, shares);
+    lower_to(now, &wanted, roomy.lowest, shares);
 }
 
-fn lower_to(now: Timestamp, wanted: &Plan, shares: &mut [Share]) {
+fn lower_to(now: Timestamp, wanted: &Plan, room: u64, shares: &mut [Share]) {
     for (share, layer) in shares.iter_mut().zip(wanted) {
         if share.is_video() && *layer < share.grant.layer {
-            share.lower(now, *layer);
+            share.lower(now, *layer, room);
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct Share {
     raised_with: u64,
     /// How often it came down again soon after it had come up.
     falls: u32,
+    /// When a fall was not counted, since the path had become another.
+    spared_at: Option<Timestamp>,
 }
 
 impl Share {
@@ -45,6 +47,7 @@ impl Share {
             hold: Duration::ZERO,
             raised_with: u64::MAX,
             falls: 0,
+            spared_at: None,
         }
     }
 
@@ -129,16 +132,17 @@ impl Share {
             .find(|layer| self.rate_of(Some(*layer)) > 0)
     }
 
-    pub(super) fn lower(&mut self, now: Timestamp, layer: Option<u8>) {
+    /// Goes down, since all video may take no more than `room`.
+    pub(super) fn lower(&mut self, now: Timestamp, layer: Option<u8>, room: u64) {
         let calm_for = self.lowered_at.map(|lowered| now.since(lowered));
         // A fall by several layers is one.
         if calm_for.is_none_or(|calm| calm > FALL) {
             let again = calm_for.is_some_and(|calm| calm < self.hold + REPEAT_WITHIN);
-            self.falls = if again {
-                self.falls.saturating_add(1)
-            } else {
-                0
-            };
+            if !again {
+                self.falls = 0;
+            } else if !self.is_spared(now, room) {
+                self.falls = self.falls.saturating_add(1);
+            }
         }
         let (base, most) = match layer {
             Some(_) => (LAYER_HOLD, LAYER_HOLD_MAX),
@@ -152,6 +156,20 @@ impl Share {
         self.fits_since = None;
         self.over_since = None;
         self.grant.layer = layer;
+    }
+
+    /// Whether a fall to `room` is not held against the layer that did not fit: a path that has become far
+    /// narrower says nothing of what it carried before. One that does so time and again is no other path.
+    fn is_spared(&mut self, now: Timestamp, room: u64) -> bool {
+        let is_another_path = room.saturating_mul(NARROWER_FACTOR) < self.raised_with;
+        let is_first = self
+            .spared_at
+            .is_none_or(|spared| now.since(spared) >= LAYER_HOLD_MAX);
+        let is_spared = is_another_path && is_first;
+        if is_spared {
+            self.spared_at = Some(now);
+        }
+        is_spared
     }
 
     /// Goes up to the best layer up to `wanted` for which it is time. All video may take `roomy`,
@@ -208,6 +226,10 @@ const CLEAR_PERCENT: u64 = 150;
 /// A path that carries so many times what it seemed to carry when the leg came up in vain has become
 /// another: nothing is known against it.
 const OTHER_FACTOR: u64 = 2;
+
+/// And one that carries so small a part of that has become another, too: a probe that was believed though
+/// it should not have been is not so far off.
+const NARROWER_FACTOR: u64 = 3;
 
 /// How long a leg stays down; twice as long if it comes down again soon after.
 const LAYER_HOLD: Duration = Duration::from_secs(10);

@@ -225,7 +225,7 @@ fn who_comes_down_again_stays_down_for_longer() {
     allocate(ms(at), 4_000_000, &mut shares);
     for _ in 0..5 {
         at += 100;
-        allocate(ms(at), 700_000, &mut shares);
+        allocate(ms(at), 1_500_000, &mut shares);
         let lowered = at;
         while shares[0].grant().layer == Some(1) {
             at += 100;
@@ -234,6 +234,17 @@ fn who_comes_down_again_stays_down_for_longer() {
         holds.push((at - lowered) / 1000);
     }
     assert_eq!(holds, [10, 20, 40, 60, 60]);
+}
+
+#[test]
+fn who_came_down_since_the_path_became_far_narrower_does_not_wait_for_longer() {
+    let mut shares = [camera(&SIMULCAST)];
+    allocate(ms(0), 4_000_000, &mut shares);
+    // A moment of less, and then a path that carries a small part.
+    run(&mut shares, 100, 300, 2_000_000);
+    assert_eq!(run(&mut shares, 300, 11_300, 3_500_000), [Some(2)]);
+    assert_eq!(run(&mut shares, 11_300, 16_000, 700_000), [Some(1)]);
+    assert_eq!(run(&mut shares, 16_000, 21_500, 3_500_000), [Some(2)]);
 }
 
 #[test]
