@@ -60,8 +60,8 @@ impl History {
         if self.is_short(now) {
             self.grow();
         }
+        self.settle_through(self.replaced());
         self.next += 1;
-        self.settle_through(number.saturating_sub(self.len()));
         self.in_flight += u64::from(bytes);
         if let Some(entry) = self.entry_mut(number) {
             *entry = Entry {
@@ -132,12 +132,17 @@ impl History {
 
     /// The first that is remembered.
     fn oldest(&self) -> u64 {
-        self.forgotten.max(self.next.saturating_sub(self.len()))
+        self.forgotten.max(self.replaced())
+    }
+
+    /// Whose place the next packet takes, and all before it.
+    fn replaced(&self) -> u64 {
+        self.next.saturating_sub(self.entries.len() as u64)
     }
 
     /// Whether the next packet takes the place of one that may still be on the way, or the news of it.
     fn is_short(&self, now: Timestamp) -> bool {
-        let replaced = self.next.saturating_sub(self.len());
+        let replaced = self.replaced();
         if replaced < self.settled || self.entries.len() >= HISTORY_MAX {
             return false;
         }
@@ -156,10 +161,6 @@ impl History {
             }
         }
         self.entries = grown;
-    }
-
-    fn len(&self) -> u64 {
-        self.entries.len() as u64
     }
 
     fn place(&self, number: u64) -> usize {
@@ -221,10 +222,15 @@ mod tests {
     use super::*;
     use crate::ingress::testing::ms;
 
-    fn sent(count: u16) -> History {
+    /// So many packets, one each millisecond.
+    fn sent(count: u64) -> History {
+        sent_each(1, count)
+    }
+
+    fn sent_each(millis: u64, count: u64) -> History {
         let mut history = History::default();
         for index in 0..count {
-            history.insert(ms(100 + u64::from(index)), 1000, 0);
+            history.insert(ms(100 + index * millis), 1000, 0);
         }
         history
     }
@@ -264,10 +270,7 @@ mod tests {
 
     #[test]
     fn what_was_never_sent_or_is_forgotten_is_not_joined() {
-        let mut history = History::default();
-        for index in 0..2000 {
-            history.insert(ms(100 + index * 2), 1000, 0);
-        }
+        let mut history = sent_each(2, 2000);
         for number in [2000, 2001, 30_000, 975, 0, 65_535] {
             let number = history.extend(number);
             assert_eq!(history.received(ms(3000), number), None);
@@ -311,7 +314,7 @@ mod tests {
             history.insert(ms(100), 1000, 0);
             history.received(ms(100), number);
         }
-        assert_eq!(history.len(), HISTORY_MIN as u64);
+        assert_eq!(history.entries.len(), HISTORY_MIN);
     }
 
     #[test]
@@ -351,11 +354,7 @@ mod tests {
 
     #[test]
     fn what_nothing_is_told_of_for_long_is_not_in_flight_any_more() {
-        let mut history = History::default();
-        for index in 0..5000 {
-            history.insert(ms(index * 2), 1000, 0);
-        }
-        assert_eq!(history.bytes_in_flight(), 1024 * 1000);
+        assert_eq!(sent_each(2, 5000).bytes_in_flight(), 1024 * 1000);
     }
 
     #[test]
