@@ -140,7 +140,7 @@ impl Share {
             let again = calm_for.is_some_and(|calm| calm < self.hold + REPEAT_WITHIN);
             if !again {
                 self.falls = 0;
-            } else if !self.is_spared(now, room) {
+            } else if !self.spare(now, room) {
                 self.falls = self.falls.saturating_add(1);
             }
         }
@@ -158,9 +158,10 @@ impl Share {
         self.grant.layer = layer;
     }
 
-    /// Whether a fall to `room` is not held against the layer that did not fit: a path that has become far
-    /// narrower says nothing of what it carried before. One that does so time and again is no other path.
-    fn is_spared(&mut self, now: Timestamp, room: u64) -> bool {
+    /// Does not hold a fall to `room` against the layer that did not fit, if the path has become far
+    /// narrower: that says nothing of what it carried before. One that does so time and again is no other
+    /// path. Returns whether it does not.
+    fn spare(&mut self, now: Timestamp, room: u64) -> bool {
         let is_another_path = room.saturating_mul(NARROWER_FACTOR) < self.raised_with;
         let is_first = self
             .spared_at
