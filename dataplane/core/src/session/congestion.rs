@@ -211,26 +211,25 @@ impl Congestion {
 
     /// Gives up what was lost of a leg if there is no hope for it, since a packet that its decoder
     /// waits for was refused so often. A queue that is full leaves none; else there may be room by
-    /// the time that it is asked for again. Returns how many packets that waited are dropped with it;
-    /// none if there is hope. `layer` is what leaves of it.
+    /// the time that it is asked for again. Returns whether it did: nothing is to leave then of what waits
+    /// of it. `layer` is what leaves of it.
     pub(crate) fn give_up_if_hopeless(
         &mut self,
         now: Timestamp,
         (leg, layer): (LegKey, Option<u8>),
         times: u8,
-    ) -> Option<usize> {
+    ) -> bool {
         let hopeless = if self.is_flooded(now) { 1 } else { 2 };
         // Of a path of which nothing is known, nothing can be said.
         let is_hopeless = !self.is_deaf(now)
             && self
                 .legs
                 .give_up_if_hopeless(now, (leg, layer), times, hopeless);
-        if !is_hopeless {
-            return None;
+        if is_hopeless {
+            // Its key frame may be repeated as if nothing had been before.
+            self.repeats = RepeatBudget::new(now);
         }
-        // Its key frame may be repeated as if nothing had been before.
-        self.repeats = RepeatBudget::new(now);
-        Some(self.forget(leg))
+        is_hopeless
     }
 
     /// Whether a leg that is held may go on, for which [`Self::allocate`] is to be called.

@@ -11,7 +11,7 @@ use shared::protocol::{LayerReason, MediaKind};
 use super::Shard;
 use super::sessions::SessionKey;
 use super::tracks::{LegKey, Tracks};
-use super::way::{Pace, Packet, Way};
+use super::way::{Pace, Packet, Way, clear_waiting};
 use crate::bwe::allocation::{LegKind, Reason, Share, Wish};
 use crate::bwe::{ProbePacket, Released};
 use crate::egress::{Allowance, Granted, Ladder, Step};
@@ -240,8 +240,7 @@ impl Shard {
     /// A packet has waited too long.
     fn expire(&mut self, now: Timestamp, key: SessionKey, waiting: Waiting, out: &mut impl Outbox) {
         self.abandon(key, waiting, DropReason::PacerExpired);
-        let entry = self.tracks.leg(waiting.leg);
-        let missed = entry.and_then(|entry| entry.track.zip(entry.leg.wants_keyframe()));
+        let missed = self.keyframe_of(waiting.leg);
         self.need_if_there(now, key, missed, out);
     }
 
@@ -258,10 +257,9 @@ impl Shard {
 
     /// Nothing leaves of what waits of a leg. Returns how many packets that were.
     pub(super) fn clear_waiting(&mut self, key: SessionKey, leg: LegKey) -> usize {
-        let cleared = self.congestion(key).map_or(0, |c| c.forget(leg));
-        self.counters
-            .dropped_times(DropReason::PacerCleared, cleared);
-        cleared
+        let session = self.sessions.get_mut(key);
+        let congestion = session.and_then(|session| session.congestion.as_deref_mut());
+        congestion.map_or(0, |c| clear_waiting(c, &mut self.counters, leg))
     }
 
     /// A packet that a decoder waits for was refused so often for want of room. If there is no hope
@@ -276,12 +274,14 @@ impl Shard {
     ) {
         let layer = self.tracks.leg(leg).and_then(|entry| entry.leg.layer());
         let congestion = self.congestion(key);
-        let cleared = congestion.and_then(|c| c.give_up_if_hopeless(now, (leg, layer), times));
-        if let (Some(cleared), Some(entry)) = (cleared, self.tracks.leg_mut(leg)) {
+        let gave_up = congestion.is_some_and(|c| c.give_up_if_hopeless(now, (leg, layer), times));
+        if !gave_up {
+            return;
+        }
+        let cleared = self.clear_waiting(key, leg);
+        if let Some(entry) = self.tracks.leg_mut(leg) {
             entry.leg.interrupt();
             entry.leg.statistics.count_dropped(cleared);
-            self.counters
-                .dropped_times(DropReason::PacerCleared, cleared);
             self.allocate(now, key, out);
         }
     }

@@ -47,7 +47,7 @@ impl Shard {
     }
 
     /// What a leg needs a key frame of.
-    fn keyframe_of(&self, key: LegKey) -> Option<KeyframeWish> {
+    pub(super) fn keyframe_of(&self, key: LegKey) -> Option<KeyframeWish> {
         let entry = self.tracks.leg(key)?;
         entry.track.zip(entry.leg.wants_keyframe())
     }

@@ -105,9 +105,7 @@ impl<'a, O: Outbox> Way<'a, O> {
             Part::Past => return Verdict::Never(DropReason::TooLate),
             // What is left of the source before would come between.
             Part::Beginning => {
-                let cleared = congestion.forget(key);
-                let counters = &mut self.counters;
-                counters.dropped_times(DropReason::PacerCleared, cleared);
+                clear_waiting(congestion, self.counters, key);
             }
             Part::Next => {}
         }
@@ -126,9 +124,7 @@ impl<'a, O: Outbox> Way<'a, O> {
                 Verdict::Later { begins }
             }
             Admission::Full => {
-                let cleared = congestion.forget(key);
-                let counters = &mut self.counters;
-                counters.dropped_times(DropReason::PacerCleared, cleared);
+                let cleared = clear_waiting(congestion, self.counters, key);
                 entry.leg.interrupt();
                 entry.leg.statistics.count_dropped(1 + cleared);
                 Verdict::Never(DropReason::PacerFull)
@@ -229,6 +225,17 @@ enum Verdict {
         begins: bool,
     },
     Never(DropReason),
+}
+
+/// Nothing leaves of what waits of a leg. Returns how many packets that were, which are counted.
+pub(super) fn clear_waiting(
+    congestion: &mut Congestion,
+    counters: &mut Counters,
+    leg: LegKey,
+) -> usize {
+    let cleared = congestion.forget(leg);
+    counters.dropped_times(DropReason::PacerCleared, cleared);
+    cleared
 }
 
 /// Writes and seals one packet. The payload goes from the cache into the slot in the one pass that
